@@ -1,0 +1,166 @@
+// bellows: the public C interface. The binding and C users see this header only.
+//
+// Objects are opaque, functions return a bw_status and fill a bw_error (core/status.h). A bw_selfplay is used by
+// one thread at a time; bw_selfplay_cancel may be called from any thread. Nothing here prints, exits or touches
+// files. Strings are UTF-8.
+#ifndef BW_API_BW_H
+#define BW_API_BW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "../core/prof.h"
+#include "../core/safetensors.h"
+#include "../core/status.h"
+#include "../games/registry.h"
+#include "../judge/best_response.h"
+#include "../train/config.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// ---- the library ----
+
+const char* bw_version(void);  // "0.1.0"
+
+typedef struct bw_device_info {
+  const char* name;     // "cpu", "cuda", "metal"
+  bool available;
+  const char* reason;   // why not; "" when available
+} bw_device_info;
+
+typedef struct bw_info {
+  const char* isa;              // chosen instruction set
+  const char* isas_available;   // comma-separated
+  const char* cpu;              // model name
+  int hardware_threads;
+  uint64_t memory_bytes;        // usable by this process, 0 if unknown
+  bw_device_info devices[3];
+  double peak_gflops;           // measured now (about 200 ms) on all hardware threads
+  double peak_gbytes;
+} bw_info;
+
+// measure_peaks false leaves the peaks 0 and takes no time. BW_OPTION for a bad BELLOWS_ISA.
+bw_status bw_library_info(bool measure_peaks, bw_info* info, bw_error* error);
+
+// ---- planning ----
+
+typedef struct bw_plan_row {
+  char group[24];      // "net", "rollout", "ppo", ...: the option group that makes it big
+  char name[48];
+  char dtype[8];       // "f32", "u8", ...
+  int rank;
+  int64_t shape[4];
+  uint64_t bytes;
+} bw_plan_row;
+
+// What a run of this (checked) config will allocate; allocates none of it. *rows is malloc'ed, the caller frees it.
+bw_status bw_selfplay_plan(const bw_config* config, bw_plan_row** rows, int* count, bw_error* error);
+
+// ---- a run ----
+
+typedef struct bw_selfplay bw_selfplay;
+
+// Allocates everything (BW_MEMORY names the group that is too big, before allocating where the plan exceeds the
+// memory) and initialises weights from run.seed. config must be checked; it is copied.
+bw_status bw_selfplay_create(const bw_config* config, bw_selfplay** run, bw_error* error);
+void bw_selfplay_destroy(bw_selfplay* run);  // NULL is allowed
+
+typedef struct bw_iteration {
+  int64_t index;               // 1-based number of the iteration just done
+  int64_t games, samples, plies, updates;  // of this iteration: games, trained moves, all moves, optimiser steps
+  int64_t total_games, total_samples;
+  double win, draw, loss;      // of the agent against pool opponents; NaN where no such game was played
+  double first_win, first_draw, first_loss;  // of the first player over all games
+  double policy_loss, value_loss, entropy, approx_kl, clip_fraction, grad_norm;  // means over the update
+  double explained_variance;   // 1 - var(returns - values) / var(returns), before the update
+  double max_ratio_error;      // max |ratio - 1| over the first minibatch before the first step
+  double lr, entropy_coef;
+  int64_t pool_size;
+  int64_t epochs;              // passes done (fewer than ppo.epochs after a KL stop)
+  double collect_seconds, update_seconds;
+  double flops;                // multiply-adds x 2 of all kernels in this iteration
+  double roofline;             // flops / seconds / peak; 0 until bw_selfplay_measure_roof
+} bw_iteration;
+
+// One iteration: collect games, update. progress in [0, 1] places it on the schedules.
+// BW_CANCELLED leaves the state as it was before the call (weights, optimiser and counters restored).
+// BW_NUMERIC names the tensor; the state is then restored as well.
+bw_status bw_selfplay_iterate(bw_selfplay* run, double progress, bw_iteration* out, bw_error* error);
+
+// Makes the iterate in progress, if any, return BW_CANCELLED at the next minibatch or ply. Any thread.
+void bw_selfplay_cancel(bw_selfplay* run);
+// Clears a cancel request that hit no iteration. The owner calls it before it starts one.
+void bw_selfplay_clear_cancel(bw_selfplay* run);
+
+const bw_config* bw_selfplay_config(const bw_selfplay* run);
+const bw_game* bw_selfplay_game(const bw_selfplay* run);
+
+typedef struct bw_counters {
+  int64_t iteration, games, samples, updates;
+} bw_counters;
+bw_counters bw_selfplay_counters(const bw_selfplay* run);
+
+int64_t bw_selfplay_parameter_count(const bw_selfplay* run);
+// The fp32 weights, parameter_count floats in tensor order, as the last finished iteration left them. Host memory
+// owned by the run, refreshed by this call and valid until destroy.
+bw_status bw_selfplay_weights(bw_selfplay* run, const float** weights, int64_t* count, bw_error* error);
+
+typedef struct bw_tensor_info {
+  char name[64];       // "trunk.0.weight", "policy.bias", ...
+  int rank;
+  int64_t shape[2];
+  int64_t offset;      // in floats, into the weights
+} bw_tensor_info;
+int bw_selfplay_tensor_count(const bw_selfplay* run);
+bw_tensor_info bw_selfplay_tensor(const bw_selfplay* run, int index);
+
+// ---- judging ----
+
+// Policy and value at one position given as moves from the start. logits, probabilities: game->actions values;
+// raw logits for all actions, probabilities 0 on illegal ones. value: expected result for the side to move. At a
+// terminal position all logits and probabilities are 0, value is the exact result for the side to move, *terminal 1.
+bw_status bw_selfplay_policy(bw_selfplay* run, const char* moves, float* logits, float* probabilities, float* value,
+                             int* terminal, bw_error* error);
+
+// The exact certificate (small games: see judge/best_response.h). BW_STATE for a game that is too large.
+bw_status bw_selfplay_certify(bw_selfplay* run, bw_certificate* certificate, bw_error* error);
+
+// Plays `games` games against uniformly random moves, half from each seat; argmax: whether the policy plays its most
+// probable action or samples. Deterministic in run.seed.
+bw_status bw_selfplay_versus_random(bw_selfplay* run, int64_t games, bool argmax, bw_shares* first,
+                                    bw_shares* second, bw_error* error);
+
+// ---- checkpoints (bytes in memory; lib/ reads and writes the files) ----
+
+// The whole state as safetensors: weights by tensor name, "optimizer.*", counters in the metadata beside the given
+// extra entries. bundle_pool: opponents inside ("opponents.weights" [P][parameters]); else only their ids in the
+// metadata ("opponents" = comma-separated snapshot numbers). *bytes is malloc'ed, the caller frees it.
+bw_status bw_selfplay_save(bw_selfplay* run, bool bundle_pool, const bw_metadata* extra, int extra_count,
+                           uint8_t** bytes, size_t* size, bw_error* error);
+
+// Restores a state into a run that was created from the same config. Everything is checked before anything is
+// changed. Without bundled opponents, the caller gives each pool member back with bw_selfplay_pool_put afterwards.
+bw_status bw_selfplay_load(bw_selfplay* run, const uint8_t* bytes, size_t size, bw_error* error);
+
+int bw_selfplay_pool_count(const bw_selfplay* run);
+// Pool member `slot` (0 .. pool_count-1): its snapshot number (never reused within a run) and weights
+// (parameter_count floats, owned by the run, valid until the next iterate).
+bw_status bw_selfplay_pool_get(const bw_selfplay* run, int slot, int64_t* snapshot, const float** weights,
+                               bw_error* error);
+// Fills slot after a load without bundled opponents. count must be parameter_count.
+bw_status bw_selfplay_pool_put(bw_selfplay* run, int slot, const float* weights, int64_t count, bw_error* error);
+
+// ---- profile ----
+
+// Spans since create or the last reset, in order of first use. The pointer is valid until the next call.
+const bw_prof* bw_selfplay_profile(const bw_selfplay* run);
+void bw_selfplay_profile_reset(bw_selfplay* run);
+// Measures the roof (about 200 ms) so that bw_iteration.roofline and profile shares are filled.
+bw_status bw_selfplay_measure_roof(bw_selfplay* run, double* gflops, double* gbytes, bw_error* error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

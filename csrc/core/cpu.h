@@ -1,0 +1,30 @@
+// What this CPU and operating system can run.
+#ifndef BW_CORE_CPU_H
+#define BW_CORE_CPU_H
+
+#include <stdbool.h>
+
+#include "status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// In order of preference; names: "portable", "avx512".
+typedef enum bw_isa { BW_ISA_PORTABLE = 0, BW_ISA_AVX512 = 1, BW_ISA_COUNT } bw_isa;
+
+const char* bw_isa_name(bw_isa isa);
+// True when this build holds code for isa and cpuid and xgetbv say that CPU and OS can run it.
+bool bw_isa_available(bw_isa isa);
+// The best available one, or the one that the environment variable BELLOWS_ISA names. An unknown or unavailable
+// name is BW_OPTION with path "BELLOWS_ISA".
+bw_status bw_isa_choose(bw_isa* isa, bw_error* error);
+// CPU model name as the system gives it, or "unknown". Static storage.
+const char* bw_cpu_name(void);
+// Physical memory that this process can use, in bytes (cgroup limit included on Linux); 0 if unknown.
+uint64_t bw_memory_available(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

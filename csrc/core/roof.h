@@ -1,0 +1,25 @@
+// The machine's measured roof: what the roofline compares with.
+#ifndef BW_CORE_ROOF_H
+#define BW_CORE_ROOF_H
+
+#include "cpu.h"
+#include "pool.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct bw_roof {
+  double gflops;      // fp32 multiply-adds at full vector width on all threads of the pool, GFLOP/s
+  double gbytes;      // triad over arrays larger than the caches on all threads, GB/s
+  int threads;
+} bw_roof;
+
+// Measures both in about 200 ms (best of several short runs). The first call for a (isa, threads) pair measures,
+// later calls in this process return the cached figure. Fails with BW_MEMORY. Thread-safe.
+bw_status bw_roof_measure(bw_isa isa, bw_pool* pool, bw_roof* roof, bw_error* error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,47 @@
+// The contract of a game. A game is one header `games/NAME.h` that states rules and nothing else: a POD state and
+// inline functions in the common subset of C11 and C++14 that every device compiler takes (no libc, no recursion,
+// no function pointers, no dynamic memory). One line in games/list.def registers it; rollout kernels on all
+// devices, names, conformance test and bench row follow.
+//
+// For a game NAME the header defines
+//
+//   enum { NAME_ACTIONS, NAME_ROWS, NAME_COLS, NAME_PLANES, NAME_MAX_PLIES };
+//     ACTIONS <= 32, fixed action space; ROWS x COLS board, PLANES features a cell; MAX_PLIES bounds every game.
+//   typedef struct NAME_state NAME_state;          // plain old data, no pointers, no padding with garbage
+//   BW_INLINE void     NAME_init(NAME_state* s);                     // the usual start position
+//   BW_INLINE uint32_t NAME_legal(const NAME_state* s);              // bit a = action a is legal; 0 when terminal
+//   BW_INLINE void     NAME_play(NAME_state* s, int action);         // action must be legal
+//   BW_INLINE int      NAME_result(const NAME_state* s);             // bw_result: over or not, and who won
+//   BW_INLINE int      NAME_ply(const NAME_state* s);                // stones on the board; parity = side to move
+//   BW_INLINE void     NAME_encode(const NAME_state* s, bw_feature* x);   // observation, INPUTS floats
+//   BW_INLINE void     NAME_mirror(NAME_state* s);                   // left-right reflection, an involution
+//   BW_INLINE int      NAME_mirror_action(int action);
+//   BW_INLINE uint64_t NAME_key(const NAME_state* s);                // injective on reachable states
+//   BW_INLINE int      NAME_symbol(int action);                      // the character people type for it ('1'...)
+//   BW_INLINE int      NAME_cell(const NAME_state* s, int row, int col);  // 0 empty, 1 first player, 2 second
+//   BW_INLINE const char* NAME_... nothing else
+//
+// Terminal behaviour: the player who just moved is the only one who can have won. A terminal state has no legal
+// action; playing on it is a caller's error.
+//
+// Observation, for both games so far: INPUTS = ROWS*COLS*PLANES floats, index = PLANES*cell + plane, cell =
+// row*COLS + col with row 0 at the bottom (connect4) or top (tictactoe), planes: own stone, opponent's stone, 1.
+// "Own" is the side to move. This is the layout that checkpoints document.
+#ifndef BW_GAMES_GAME_H
+#define BW_GAMES_GAME_H
+
+#include <stdint.h>
+
+#ifndef BW_INLINE
+#define BW_INLINE static inline
+#endif
+
+#ifndef BW_FEATURE  // the device's floating-point type for observations (float; double in the reference device)
+#define BW_FEATURE float
+#endif
+typedef BW_FEATURE bw_feature;
+
+// Result of a state, from the point of view of the player who made the last move.
+enum bw_result { BW_ONGOING = 0, BW_WON = 1, BW_DRAWN = 2 };
+
+#endif

@@ -1,0 +1,52 @@
+// The CPU's matrix product: three shapes that training a network needs, one micro-kernel an instruction set.
+//
+// Exactness: every output element is one chain of multiply-adds over the contracted index in ascending order,
+// whatever the number of rows, the tile or the thread. So a row's result does not depend on the batch that it is
+// computed in, nor on the number of threads, and collection and update give equal bits.
+//
+// Weights are row-major [out][in] (as in PyTorch). They are packed once an update in two forms, into panels of
+// `panel` columns of the output: forward (Y = X W^T contracts `in`) and backward (dX = dY W contracts `out`).
+// Pure functions on host memory, no threads inside: the CPU backend splits outputs over its pool.
+#ifndef BW_KERNELS_GEMM_H
+#define BW_KERNELS_GEMM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum bw_activation { BW_ACT_NONE = 0, BW_ACT_RELU = 1 } bw_activation;
+
+typedef struct bw_gemm {
+  const char* name;  // "portable", "avx512"
+  int panel;         // output columns in a packed panel (e.g. 32)
+  int row_tile;      // output rows of the micro-kernel (e.g. 8): split work at multiples of it
+
+  // Packs a matrix B[contract][columns], given as element (c, n) = b[c*stride_c + n*stride_n], into
+  // ceil(columns/panel) panels of [contract][panel], zero-filled beyond `columns`. Packs panels
+  // first_panel <= p < last_panel. packed: 64-byte aligned, ceil(columns/panel)*panel*contract floats.
+  void (*pack)(const float* b, int64_t stride_c, int64_t stride_n, int contract, int columns, int first_panel,
+               int last_panel, float* packed);
+
+  // C[m][n] (+)= act(bias[n] + sum_c A[m][c] B[c][n]) for rows [0, rows) and panels [first_panel, last_panel).
+  // a: row stride lda >= contract. c: row stride ldc. bias may be NULL. The sum starts at 0, ascends in c, and
+  // bias is added last. accumulate != 0 adds to C (then bias and activation must be none).
+  void (*multiply)(const float* a, int64_t lda, const float* packed, int rows, int contract, int columns,
+                   int first_panel, int last_panel, const float* bias, bw_activation activation, int accumulate,
+                   float* c, int64_t ldc);
+
+  // Weight gradient: G[i][j] (+)= sum_m P[m][i] Q[m][j] for i in [first_row, last_row), all j < columns.
+  // p: [rows][*] row stride ldp, q: [rows][*] row stride ldq, g: row stride ldg. Ascends in m.
+  void (*outer)(const float* p, int64_t ldp, const float* q, int64_t ldq, int rows, int first_row, int last_row,
+                int columns, int accumulate, float* g, int64_t ldg);
+} bw_gemm;
+
+extern const bw_gemm bw_gemm_portable;
+extern const bw_gemm bw_gemm_avx512;  // declared always, defined where the build has it (see core/cpu.h)
+
+#ifdef __cplusplus
+}
+#endif
+#endif
