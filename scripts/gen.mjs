@@ -1,4 +1,5 @@
-// Writes what follows from the .def tables: lib/names.gen.ts (names, types, option rows) and docs/options.md.
+// Writes what follows from the .def tables: lib/names.gen.ts (names, types, option rows), docs/options.md and the
+// headers that include every game (csrc/games/games.gen.h, csrc/kernels/games.gen.h).
 //
 //   node scripts/gen.mjs           writes the files
 //   node scripts/gen.mjs --check   fails when a file is not what it would write
@@ -251,12 +252,35 @@ export function renderDocs({ games, options, recipes }) {
   return out.join("\n");
 }
 
+function renderRules({ games }) {
+  const includes = games.map(({ name }) => `#include "${name}.h"`).sort();
+  return `// Generated from games/list.def by \`npm run gen\`; do not edit.
+// The rules of every game.
+#ifndef BW_GAMES_GAMES_GEN_H
+#define BW_GAMES_GAMES_GEN_H
+
+${includes.join("\n")}
+
+#endif
+`;
+}
+
+function renderRollouts({ games }) {
+  const parts = games.map(({ name }) => `#define BW_GAME ${name}\n#include "rollout.k.h"\n#undef BW_GAME\n`);
+  return `// Generated from games/list.def by \`npm run gen\`; do not edit.
+// The rollout kernels of every game.
+
+${parts.join("\n")}`;
+}
+
 /** Path and contents of every generated file. */
 export function outputs() {
   const tables = readTables();
   return [
     ["lib/names.gen.ts", renderTypes(tables)],
     ["docs/options.md", renderDocs(tables)],
+    ["csrc/games/games.gen.h", renderRules(tables)],
+    ["csrc/kernels/games.gen.h", renderRollouts(tables)],
   ];
 }
 

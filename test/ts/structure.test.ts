@@ -1,0 +1,144 @@
+// The shape of the code: folders include only what stands above them, and the engine never prints or exits.
+
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, posix, relative, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+
+// Top to bottom. A folder includes itself and what has a smaller number.
+const RANK: Readonly<Record<string, number>> = {
+  core: 0,
+  device: 1,
+  games: 2,
+  kernels: 3,
+  backends: 4,
+  nets: 5,
+  train: 6,
+  judge: 7,
+  text: 7,
+  api: 8,
+  binding: 9,
+};
+
+// Tighter than the order: these reach kernels only through the device contract, and the binding sees the API
+// and its error record only.
+const ONLY: Readonly<Record<string, readonly string[]>> = {
+  nets: ["core", "device", "games", "nets"],
+  train: ["core", "device", "games", "nets", "train"],
+  judge: ["core", "games", "judge"],
+  binding: ["api", "binding", "core"],
+};
+
+// The one header through which a device is made by name.
+const FACTORY = "csrc/backends/backends.h";
+const FACTORY_USERS = ["train", "api"];
+
+function sources(folder: string): string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile() && /\.(c|h|cc|m|cu|def)$/.test(entry.name))
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)).split(sep).join("/"))
+    .sort();
+}
+
+/** csrc/games/list.def -> games */
+function folderOf(path: string): string {
+  return path.split("/")[1] ?? "";
+}
+
+/** What is wrong with the quoted includes of one file. `exists` tells whether a path from the root is a file. */
+function includeProblems(path: string, text: string, exists: (path: string) => boolean): string[] {
+  const problems: string[] = [];
+  const own = folderOf(path);
+  const ownRank = RANK[own];
+  if (ownRank === undefined) return [`${path}: folder ${own} has no place in the order`];
+  for (const [, name = ""] of text.matchAll(/^\s*#\s*include\s+"([^"]+)"/gm)) {
+    const target = [posix.join(posix.dirname(path), name), posix.join("csrc", name)].find(exists);
+    if (target === undefined) {
+      problems.push(`${path}: includes "${name}", which is no file of csrc`);
+      continue;
+    }
+    const other = folderOf(target);
+    const rank = RANK[other];
+    if (other === own || (target === FACTORY && FACTORY_USERS.includes(own))) continue;
+    const allowed = rank !== undefined && rank < ownRank && (ONLY[own]?.includes(other) ?? true);
+    if (!allowed) problems.push(`${path}: ${own} may not include ${target}`);
+  }
+  return problems;
+}
+
+/** Source text without comments, and with empty strings in place of string literals. */
+function codeOnly(text: string): string {
+  return text.replace(/\/\/[^\n]*|\/\*[\s\S]*?\*\/|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'/g, (part) =>
+    part.startsWith("/") ? " " : '""',
+  );
+}
+
+/** Calls that an engine in somebody else's process must not make. */
+function forbiddenCalls(path: string, text: string): string[] {
+  const calls =
+    /\b(exit|_exit|_Exit|quick_exit|abort|printf|fprintf|vprintf|vfprintf|puts|fputs|putchar|perror|assert)\s*\(/g;
+  return [...codeOnly(text).matchAll(calls)].map(([, name]) => `${path}: calls ${name}`);
+}
+
+const files = sources("csrc");
+const engine = files.filter((path) => folderOf(path) !== "binding" && path.split("/").length > 2);
+const read = (path: string) => readFileSync(join(root, path), "utf8");
+const isFile = (path: string) => existsSync(join(root, path));
+
+describe("includes", () => {
+  test("point upwards only", () => {
+    expect(files.length).toBeGreaterThan(20);
+    expect(files.flatMap((path) => includeProblems(path, read(path), isFile))).toEqual([]);
+  });
+
+  test.each([
+    ["csrc/core/a.c", "games/game.h"],
+    ["csrc/core/a.c", "../device/device.h"],
+    ["csrc/nets/a.c", "../kernels/norm.k.h"],
+    ["csrc/train/a.c", "api/bw.h"],
+    ["csrc/train/a.c", "../judge/best_response.h"],
+    ["csrc/nets/a.c", "../backends/backends.h"],
+    ["csrc/judge/a.c", "../train/config.h"],
+    ["csrc/binding/a.cc", "../train/config.h"],
+    ["csrc/core/a.c", "no_such_file.h"],
+  ])("%s including %s is refused", (path, name) => {
+    const known = (candidate: string) =>
+      !candidate.includes("no_such_file") && !/csrc\/\w+\/(games|api)\//.test(candidate);
+    expect(includeProblems(path, `#include "${name}"\n`, known)).toHaveLength(1);
+  });
+
+  test("the device factory is open to training and the API", () => {
+    expect(includeProblems("csrc/train/a.c", '#include "../backends/backends.h"', () => true)).toEqual([]);
+    expect(includeProblems("csrc/api/a.c", '#include "../backends/backends.h"', () => true)).toEqual([]);
+  });
+});
+
+describe("the engine", () => {
+  test("never prints, exits, aborts or asserts", () => {
+    expect(engine.flatMap((path) => forbiddenCalls(path, read(path)))).toEqual([]);
+  });
+
+  test("the check sees a planted call and no look-alike", () => {
+    expect(forbiddenCalls("x.c", 'void f(void) { fprintf(stderr, "x"); }')).toHaveLength(1);
+    expect(forbiddenCalls("x.c", "if (bad) abort ();")).toHaveLength(1);
+    expect(forbiddenCalls("x.c", 'snprintf(a, 3, "exit(1)"); _Static_assert(1, ""); // printf("")')).toEqual([]);
+  });
+
+  test("carries the version of package.json", () => {
+    const { version } = JSON.parse(read("package.json")) as { version: string };
+    expect(read("csrc/api/bw.c")).toContain(`"${version}"`);
+  });
+});
+
+describe("csrc/sources.json", () => {
+  const lists = JSON.parse(read("csrc/sources.json")) as Record<string, string[] | string>;
+  const listed = Object.values(lists)
+    .filter((list): list is string[] => Array.isArray(list))
+    .flat();
+
+  test("lists every compiled file once", () => {
+    expect([...listed].sort()).toEqual(files.filter((path) => /\.(c|cc)$/.test(path)));
+  });
+});
