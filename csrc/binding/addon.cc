@@ -1,0 +1,273 @@
+// The addon: what needs no engine, and the door to class Engine. Converts and queues, never computes.
+#include <napi.h>
+
+#include <atomic>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "convert.h"
+#include "engine.h"
+#include "errors.h"
+#include "worker.h"
+
+namespace bellows {
+
+namespace {
+
+// A promise for a job on a thread of its own. cancel may be empty.
+Napi::Value Alone(Napi::Env env, std::unique_ptr<Job> job, std::function<void()> cancel) {
+  job->last = true;
+  std::shared_ptr<Worker> worker = Worker::Start(env, std::move(cancel), nullptr);
+  if (!worker) {
+    bw_error error{};
+    bw_fail_memory(&error, job->op, "a thread", 0, 0);
+    job->deferred.Reject(ErrorObject(env, BW_MEMORY, error));
+    return job->deferred.Promise();
+  }
+  return worker->Post(env, std::move(job));
+}
+
+Napi::Value WrongArguments(Napi::Env env, const char* signature) {
+  Napi::TypeError::New(env, signature).ThrowAsJavaScriptException();
+  return env.Undefined();
+}
+
+Napi::Object Success(Napi::Env env, const char* key, Napi::Value value) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("ok", true);
+  object.Set(key, value);
+  return object;
+}
+
+Napi::Object InfoObject(Napi::Env env, const bw_info& info) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("isa", info.isa);
+  object.Set("isasAvailable", info.isas_available);
+  object.Set("cpu", info.cpu);
+  object.Set("threads", info.hardware_threads);
+  object.Set("memory", static_cast<double>(info.memory_bytes));
+  Napi::Array devices = Napi::Array::New(env, 3);
+  for (uint32_t i = 0; i < 3; ++i) {
+    Napi::Object device = Napi::Object::New(env);
+    device.Set("name", info.devices[i].name);
+    device.Set("available", info.devices[i].available);
+    device.Set("reason", info.devices[i].reason);
+    devices.Set(i, device);
+  }
+  object.Set("devices", devices);
+  object.Set("gflops", info.peak_gflops);
+  object.Set("gbytes", info.peak_gbytes);
+  return object;
+}
+
+// info(measurePeaks)
+Napi::Value Info(const Napi::CallbackInfo& info) {
+  if (!info[0].IsBoolean()) return WrongArguments(info.Env(), "info(measurePeaks)");
+  bool measure = info[0].As<Napi::Boolean>().Value();
+  return Alone(info.Env(),
+               MakeJob<bw_info>(
+                   info.Env(), "info",
+                   [measure](bw_info& out, bw_error* error) { return bw_library_info(measure, &out, error); },
+                   [](Napi::Env e, bw_info& out) { return InfoObject(e, out); }),
+               nullptr);
+}
+
+// resolve(game, entries): {ok, entries} | {ok, error}
+Napi::Value ResolveOptions(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  std::vector<Entry> entries;
+  if (!info[0].IsString()) return WrongArguments(env, "resolve(game, entries)");
+  if (!ReadEntries(info[1], &entries)) return env.Undefined();
+  bw_config config;
+  bw_error error{};
+  bw_status status = Resolve(info[0].As<Napi::String>().Utf8Value(), entries, &config, &error);
+  if (status != BW_OK) return Failure(env, status, error);
+  return Success(env, "entries", ConfigObject(env, config));
+}
+
+// plan(game, entries): {ok, rows} | {ok, error}
+Napi::Value Plan(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  std::vector<Entry> entries;
+  if (!info[0].IsString()) return WrongArguments(env, "plan(game, entries)");
+  if (!ReadEntries(info[1], &entries)) return env.Undefined();
+  bw_config config;
+  bw_error error{};
+  bw_status status = Resolve(info[0].As<Napi::String>().Utf8Value(), entries, &config, &error);
+  if (status != BW_OK) return Failure(env, status, error);
+  bw_plan_row* rows = nullptr;
+  int count = 0;
+  status = bw_selfplay_plan(&config, &rows, &count, &error);
+  if (status != BW_OK) return Failure(env, status, error);
+  Napi::Array array = Napi::Array::New(env, static_cast<size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    Napi::Object row = Napi::Object::New(env);
+    Napi::Array shape = Napi::Array::New(env, static_cast<size_t>(rows[i].rank));
+    for (int d = 0; d < rows[i].rank; ++d) {
+      shape.Set(static_cast<uint32_t>(d), static_cast<double>(rows[i].shape[d]));
+    }
+    row.Set("group", rows[i].group);
+    row.Set("name", rows[i].name);
+    row.Set("dtype", rows[i].dtype);
+    row.Set("shape", shape);
+    row.Set("bytes", static_cast<double>(rows[i].bytes));
+    array.Set(static_cast<uint32_t>(i), row);
+  }
+  free(rows);
+  return Success(env, "rows", array);
+}
+
+Napi::Value Games(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  int count = bw_game_count();
+  Napi::Array array = Napi::Array::New(env, static_cast<size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    const bw_game* game = bw_game_at(i);
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("name", game->name);
+    object.Set("title", game->title);
+    object.Set("actions", game->actions);
+    object.Set("rows", game->rows);
+    object.Set("cols", game->cols);
+    object.Set("planes", game->planes);
+    object.Set("inputs", game->inputs);
+    object.Set("maxPlies", game->max_plies);
+    array.Set(static_cast<uint32_t>(i), object);
+  }
+  return array;
+}
+
+struct alignas(16) State {
+  unsigned char bytes[BW_GAME_MAX_STATE_BYTES];
+};
+
+// position(game, moves): {ok, position: {board, ply, result, legal: [{action, symbol}]}} | {ok, error}
+Napi::Value Position(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!info[0].IsString() || !info[1].IsString()) return WrongArguments(env, "position(game, moves)");
+  bw_error error{};
+  int index = 0;
+  bw_status status = bw_game_find(info[0].As<Napi::String>().Utf8Value().c_str(), &index, &error);
+  if (status != BW_OK) return Failure(env, status, error);
+  const bw_game* game = bw_game_at(index);
+  State state{};
+  status = bw_game_parse(game, info[1].As<Napi::String>().Utf8Value().c_str(), state.bytes, &error);
+  if (status != BW_OK) return Failure(env, status, error);
+  char board[2048];
+  bw_game_print(game, state.bytes, board, sizeof board);
+  Napi::Object position = Napi::Object::New(env);
+  position.Set("board", board);
+  position.Set("ply", game->ply(state.bytes));
+  position.Set("result", game->result(state.bytes));
+  Napi::Array legal = Napi::Array::New(env);
+  uint32_t mask = game->legal(state.bytes);
+  for (int action = 0; action < game->actions; ++action) {
+    if (!(mask >> action & 1u)) continue;
+    char symbol[2] = {static_cast<char>(game->symbol(action)), 0};
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("action", action);
+    entry.Set("symbol", symbol);
+    legal.Set(legal.Length(), entry);
+  }
+  position.Set("legal", legal);
+  return Success(env, "position", position);
+}
+
+// Perft that can be cancelled between subtrees.
+uint64_t Perft(const bw_game* game, const State& state, int depth, const std::atomic<bool>& stop) {
+  constexpr int kUncancelled = 6;
+  if (depth <= kUncancelled) return bw_game_perft(game, state.bytes, depth);
+  uint64_t nodes = 0;
+  uint32_t legal = game->legal(state.bytes);
+  for (int action = 0; action < game->actions && !stop; ++action) {
+    if (!(legal >> action & 1u)) continue;
+    State next = state;
+    game->play(next.bytes, action);
+    nodes += Perft(game, next, depth - 1, stop);
+  }
+  return nodes;
+}
+
+// perft(game, depth)
+Napi::Value PerftOf(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!info[0].IsString() || !info[1].IsNumber()) return WrongArguments(env, "perft(game, depth)");
+  std::string name = info[0].As<Napi::String>().Utf8Value();
+  int depth = info[1].As<Napi::Number>().Int32Value();
+  auto stop = std::make_shared<std::atomic<bool>>(false);
+  return Alone(env,
+               MakeJob<uint64_t>(
+                   env, "perft",
+                   [name, depth, stop](uint64_t& nodes, bw_error* error) -> bw_status {
+                     int index = 0;
+                     BW_TRY(bw_game_find(name.c_str(), &index, error));
+                     State state{};
+                     bw_game_at(index)->init(state.bytes);
+                     nodes = Perft(bw_game_at(index), state, depth, *stop);
+                     return BW_OK;
+                   },
+                   [](Napi::Env e, uint64_t& nodes) { return Napi::Number::New(e, static_cast<double>(nodes)); }),
+               [stop] { *stop = true; });
+}
+
+// inspect(bytes): what a safetensors file says, {ok, file: {metadata, tensors}} | {ok, error}
+Napi::Value Inspect(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!info[0].IsTypedArray()) return WrongArguments(env, "inspect(bytes)");
+  Napi::TypedArray view = info[0].As<Napi::TypedArray>();
+  const uint8_t* bytes = static_cast<const uint8_t*>(view.ArrayBuffer().Data()) + view.ByteOffset();
+  bw_safetensors file{};
+  bw_error error{};
+  bw_status status = bw_safetensors_parse(bytes, view.ByteLength(), &file, &error);
+  if (status != BW_OK) return Failure(env, status, error);
+  Napi::Object object = FileObject(env, file, bytes);
+  bw_safetensors_free(&file);
+  return Success(env, "file", object);
+}
+
+// member(weights): a pool member as a safetensors file, {ok, bytes} | {ok, error}
+Napi::Value EncodeMember(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) {
+    return WrongArguments(env, "member(Float32Array)");
+  }
+  Napi::Float32Array weights = info[0].As<Napi::Float32Array>();
+  bw_tensor tensor{};
+  tensor.name = "weights";
+  tensor.dtype = BW_F32;
+  tensor.rank = 1;
+  tensor.shape[0] = static_cast<int64_t>(weights.ElementLength());
+  tensor.data = weights.Data();
+  tensor.bytes = weights.ByteLength();
+  uint8_t* bytes = nullptr;
+  size_t size = 0;
+  bw_error error{};
+  bw_status status = bw_safetensors_write(&tensor, 1, nullptr, 0, &bytes, &size, &error);
+  if (status != BW_OK) return Failure(env, status, error);
+  return Success(env, "bytes", OwnedBuffer(env, bytes, size));
+}
+
+}  // namespace
+
+static Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
+  Host::Install(env);
+  Engine::Define(env, exports);
+  exports.Set("version", bw_version());
+  exports.Set("info", Napi::Function::New<Info>(env, "info"));
+  exports.Set("resolve", Napi::Function::New<ResolveOptions>(env, "resolve"));
+  exports.Set("plan", Napi::Function::New<Plan>(env, "plan"));
+  exports.Set("games", Napi::Function::New<Games>(env, "games"));
+  exports.Set("position", Napi::Function::New<Position>(env, "position"));
+  exports.Set("perft", Napi::Function::New<PerftOf>(env, "perft"));
+  exports.Set("inspect", Napi::Function::New<Inspect>(env, "inspect"));
+  exports.Set("member", Napi::Function::New<EncodeMember>(env, "member"));
+  return exports;
+}
+
+}  // namespace bellows
+
+// At global scope: the macro pastes the name of the function.
+static Napi::Object InitializeAddon(Napi::Env env, Napi::Object exports) { return bellows::Initialize(env, exports); }
+NODE_API_MODULE(bellows, InitializeAddon)

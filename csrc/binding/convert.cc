@@ -1,0 +1,215 @@
+#include "convert.h"
+
+#include <cstdlib>
+#include <cstring>
+
+namespace bellows {
+
+namespace {
+
+const char* const kinds[] = {"number", "boolean", "string", "other"};
+
+bool Refuse(Napi::Env env, const char* message) {
+  Napi::TypeError::New(env, message).ThrowAsJavaScriptException();
+  return false;
+}
+
+Napi::Number Count(Napi::Env env, uint64_t value) { return Napi::Number::New(env, static_cast<double>(value)); }
+Napi::Number Count(Napi::Env env, int64_t value) { return Napi::Number::New(env, static_cast<double>(value)); }
+
+Napi::Object ExploitObject(Napi::Env env, const bw_exploit& exploit) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("exploitability", exploit.exploitability);
+  object.Set("first", exploit.first);
+  object.Set("second", exploit.second);
+  object.Set("worstFirst", exploit.worst_first);
+  object.Set("worstSecond", exploit.worst_second);
+  return object;
+}
+
+Napi::Array SeatsObject(Napi::Env env, const bw_shares* seats) {
+  Napi::Array array = Napi::Array::New(env, 2);
+  array.Set(0u, SharesObject(env, seats[0]));
+  array.Set(1u, SharesObject(env, seats[1]));
+  return array;
+}
+
+}  // namespace
+
+bool ReadEntries(Napi::Value value, std::vector<Entry>* entries) {
+  Napi::Env env = value.Env();
+  if (!value.IsArray()) return Refuse(env, "entries: an array is needed");
+  Napi::Array array = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    Napi::Value item = array.Get(i);
+    if (!item.IsObject()) return Refuse(env, "entries: objects are needed");
+    Napi::Value path = item.As<Napi::Object>().Get("path");
+    Napi::Value kind = item.As<Napi::Object>().Get("kind");
+    Napi::Value text = item.As<Napi::Object>().Get("text");
+    if (!path.IsString() || !kind.IsString() || !text.IsString()) return Refuse(env, "entries: {path, kind, text}");
+    Entry entry{path.As<Napi::String>().Utf8Value(), BW_VALUE_OTHER, text.As<Napi::String>().Utf8Value()};
+    std::string name = kind.As<Napi::String>().Utf8Value();
+    for (int k = 0; k < 4; ++k) {
+      if (name == kinds[k]) entry.kind = static_cast<bw_value_kind>(k);
+    }
+    entries->push_back(std::move(entry));
+  }
+  return true;
+}
+
+bool ReadStrings(Napi::Value value, std::vector<std::string>* strings) {
+  Napi::Env env = value.Env();
+  if (!value.IsArray()) return Refuse(env, "an array of strings is needed");
+  Napi::Array array = value.As<Napi::Array>();
+  strings->reserve(array.Length());
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    Napi::HandleScope scope(env);
+    Napi::Value item = array.Get(i);
+    if (!item.IsString()) return Refuse(env, "an array of strings is needed");
+    strings->push_back(item.As<Napi::String>().Utf8Value());
+  }
+  return true;
+}
+
+bool ReadBytes(Napi::Value value, std::vector<uint8_t>* bytes) {
+  if (!value.IsTypedArray()) return Refuse(value.Env(), "a typed array is needed");
+  Napi::TypedArray view = value.As<Napi::TypedArray>();
+  const uint8_t* data = static_cast<const uint8_t*>(view.ArrayBuffer().Data()) + view.ByteOffset();
+  bytes->assign(data, data + view.ByteLength());
+  return true;
+}
+
+bw_status Resolve(const std::string& game, const std::vector<Entry>& entries, bw_config* config, bw_error* error) {
+  BW_TRY(bw_config_init(config, game.c_str(), error));
+  for (const Entry& entry : entries) {
+    BW_TRY(bw_config_set(config, entry.path.c_str(), entry.kind, entry.text.c_str(), error));
+  }
+  return bw_config_check(config, error);
+}
+
+Napi::Array ConfigObject(Napi::Env env, const bw_config& config) {
+  int count = bw_config_count();
+  Napi::Array array = Napi::Array::New(env, static_cast<size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    const char* path = "";
+    bw_value_kind kind = BW_VALUE_OTHER;
+    char text[128] = "";
+    bw_config_get(&config, i, &path, &kind, text, static_cast<int>(sizeof text));
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("path", path);
+    object.Set("kind", kinds[kind]);
+    object.Set("text", text);
+    array.Set(static_cast<uint32_t>(i), object);
+  }
+  return array;
+}
+
+Napi::Object SharesObject(Napi::Env env, const bw_shares& shares) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("win", shares.win);
+  object.Set("draw", shares.draw);
+  object.Set("loss", shares.loss);
+  return object;
+}
+
+Napi::Object CertificateObject(Napi::Env env, const bw_certificate& certificate) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("argmax", ExploitObject(env, certificate.argmax));
+  object.Set("sampled", ExploitObject(env, certificate.sampled));
+  object.Set("argmaxRandom", SeatsObject(env, certificate.argmax_random));
+  object.Set("sampledRandom", SeatsObject(env, certificate.sampled_random));
+  object.Set("states", Count(env, certificate.states));
+  return object;
+}
+
+Napi::Object IterationObject(Napi::Env env, const bw_iteration& iteration) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("index", Count(env, iteration.index));
+  object.Set("games", Count(env, iteration.games));
+  object.Set("samples", Count(env, iteration.samples));
+  object.Set("plies", Count(env, iteration.plies));
+  object.Set("updates", Count(env, iteration.updates));
+  object.Set("totalGames", Count(env, iteration.total_games));
+  object.Set("totalSamples", Count(env, iteration.total_samples));
+  object.Set("win", iteration.win);
+  object.Set("draw", iteration.draw);
+  object.Set("loss", iteration.loss);
+  object.Set("firstWin", iteration.first_win);
+  object.Set("firstDraw", iteration.first_draw);
+  object.Set("firstLoss", iteration.first_loss);
+  object.Set("policyLoss", iteration.policy_loss);
+  object.Set("valueLoss", iteration.value_loss);
+  object.Set("entropy", iteration.entropy);
+  object.Set("approxKl", iteration.approx_kl);
+  object.Set("clipFraction", iteration.clip_fraction);
+  object.Set("gradNorm", iteration.grad_norm);
+  object.Set("explainedVariance", iteration.explained_variance);
+  object.Set("maxRatioError", iteration.max_ratio_error);
+  object.Set("lr", iteration.lr);
+  object.Set("entropyCoef", iteration.entropy_coef);
+  object.Set("poolSize", Count(env, iteration.pool_size));
+  object.Set("epochs", Count(env, iteration.epochs));
+  object.Set("collectSeconds", iteration.collect_seconds);
+  object.Set("updateSeconds", iteration.update_seconds);
+  object.Set("flops", iteration.flops);
+  object.Set("roofline", iteration.roofline);
+  return object;
+}
+
+Napi::Array SpansObject(Napi::Env env, const bw_prof& prof) {
+  Napi::Array array = Napi::Array::New(env, static_cast<size_t>(prof.count));
+  for (int i = 0; i < prof.count; ++i) {
+    const bw_span& span = prof.spans[i];
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("name", span.name ? span.name : "");
+    object.Set("group", span.group ? span.group : "");
+    object.Set("calls", Count(env, span.calls));
+    object.Set("seconds", static_cast<double>(span.ns) * 1e-9);
+    object.Set("flops", span.flops);
+    object.Set("bytes", span.bytes);
+    array.Set(static_cast<uint32_t>(i), object);
+  }
+  return array;
+}
+
+Napi::Object FileObject(Napi::Env env, const bw_safetensors& file, const uint8_t* base) {
+  Napi::Object metadata = Napi::Object::New(env);
+  for (int i = 0; i < file.metadata_count; ++i) {
+    // As an own property, whatever its name: a file may say "__proto__".
+    napi_property_descriptor property{};
+    property.name = Napi::String::New(env, file.metadata[i].key);
+    property.value = Napi::String::New(env, file.metadata[i].value);
+    property.attributes = napi_default_jsproperty;
+    napi_define_properties(env, metadata, 1, &property);
+  }
+  Napi::Array tensors = Napi::Array::New(env, static_cast<size_t>(file.tensor_count));
+  for (int i = 0; i < file.tensor_count; ++i) {
+    const bw_tensor& tensor = file.tensors[i];
+    Napi::Object object = Napi::Object::New(env);
+    Napi::Array shape = Napi::Array::New(env, static_cast<size_t>(tensor.rank));
+    for (int d = 0; d < tensor.rank; ++d) shape.Set(static_cast<uint32_t>(d), Count(env, tensor.shape[d]));
+    object.Set("name", tensor.name);
+    object.Set("dtype", bw_dtype_name(tensor.dtype));
+    object.Set("shape", shape);
+    object.Set("offset", Count(env, static_cast<int64_t>(static_cast<const uint8_t*>(tensor.data) - base)));
+    object.Set("bytes", Count(env, static_cast<uint64_t>(tensor.bytes)));
+    tensors.Set(static_cast<uint32_t>(i), object);
+  }
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("metadata", metadata);
+  object.Set("tensors", tensors);
+  return object;
+}
+
+Napi::Value OwnedBuffer(Napi::Env env, uint8_t* bytes, size_t size) {
+  napi_value buffer = nullptr;
+  napi_status status = napi_create_external_arraybuffer(
+      env, bytes, size, [](napi_env, void* data, void*) { std::free(data); }, nullptr, &buffer);
+  if (status == napi_ok) return Napi::Value(env, buffer);
+  Napi::ArrayBuffer copy = Napi::ArrayBuffer::New(env, size);
+  if (!copy.IsEmpty() && size > 0) std::memcpy(copy.Data(), bytes, size);
+  std::free(bytes);
+  return copy;
+}
+
+}  // namespace bellows

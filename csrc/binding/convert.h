@@ -1,0 +1,46 @@
+// Between JavaScript values and the structs of bw.h.
+#ifndef BW_BINDING_CONVERT_H
+#define BW_BINDING_CONVERT_H
+
+#include <napi.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "../api/bw.h"
+
+namespace bellows {
+
+// One option as JavaScript saw it.
+struct Entry {
+  std::string path;
+  bw_value_kind kind;
+  std::string text;
+};
+
+// [{path, kind, text}]; false (and a pending TypeError) when the value has another form.
+bool ReadEntries(Napi::Value value, std::vector<Entry>* entries);
+// Strings of an array; false (and a pending TypeError) when the value has another form.
+bool ReadStrings(Napi::Value value, std::vector<std::string>* strings);
+// Copies the bytes of an ArrayBuffer view; false (and a pending TypeError) when the value is none.
+bool ReadBytes(Napi::Value value, std::vector<uint8_t>* bytes);
+
+// bw_config_init, each entry in order, bw_config_check.
+bw_status Resolve(const std::string& game, const std::vector<Entry>& entries, bw_config* config, bw_error* error);
+// The resolved options as [{path, kind, text}].
+Napi::Array ConfigObject(Napi::Env env, const bw_config& config);
+
+Napi::Object SharesObject(Napi::Env env, const bw_shares& shares);
+Napi::Object CertificateObject(Napi::Env env, const bw_certificate& certificate);
+Napi::Object IterationObject(Napi::Env env, const bw_iteration& iteration);
+Napi::Array SpansObject(Napi::Env env, const bw_prof& prof);
+// {metadata: {key: value}, tensors: [{name, dtype, shape, offset, bytes}]}; offset is from `base`.
+Napi::Object FileObject(Napi::Env env, const bw_safetensors& file, const uint8_t* base);
+
+// A malloc'ed range as an ArrayBuffer without a copy; copied where external buffers are forbidden. Takes ownership.
+Napi::Value OwnedBuffer(Napi::Env env, uint8_t* bytes, size_t size);
+
+}  // namespace bellows
+
+#endif

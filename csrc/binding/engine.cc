@@ -1,0 +1,562 @@
+#include "engine.h"
+
+#include <atomic>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "convert.h"
+
+namespace bellows {
+
+// What the engine's thread and the JavaScript thread share.
+struct EngineState {
+  bw_selfplay* run = nullptr;  // made, used and destroyed on the engine's thread
+
+  // Guards the fields below, and `run` against its end while another thread cancels.
+  std::mutex mutex;
+  uint64_t cancelled = 0;  // jobs with a ticket up to this one are cancelled
+  bw_prof profile{};       // as the last job left it, for readers on the JavaScript thread
+  double gflops = 0, gbytes = 0;
+
+  void CancelUpTo(uint64_t ticket) {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (ticket > cancelled) cancelled = ticket;
+    if (run) bw_selfplay_cancel(run);
+  }
+
+  bool IsCancelled(uint64_t ticket) {
+    std::lock_guard<std::mutex> lock(mutex);
+    return ticket <= cancelled;
+  }
+
+  void Destroy() {
+    bw_selfplay* gone;
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      gone = run;
+      run = nullptr;
+    }
+    bw_selfplay_destroy(gone);
+  }
+
+  void Snapshot() {
+    const bw_prof* now = bw_selfplay_profile(run);
+    std::lock_guard<std::mutex> lock(mutex);
+    if (now) profile = *now;
+  }
+};
+
+namespace {
+
+bw_status Cancelled(bw_error* error, const char* op) { return bw_fail(error, BW_CANCELLED, op, "cancelled"); }
+
+struct Started {
+  bw_config config;
+  uint64_t bytes = 0;
+  int64_t parameters = 0;
+  std::vector<bw_tensor_info> tensors;
+};
+
+struct Positions {
+  std::vector<std::string> moves;
+  int actions = 0;
+  std::vector<float> logits, probabilities, values;
+  std::vector<uint8_t> terminal;
+};
+
+struct Bytes {
+  uint8_t* data = nullptr;
+  size_t size = 0;
+  ~Bytes() { free(data); }
+};
+
+struct Member {
+  int64_t snapshot = 0;
+  std::vector<float> weights;
+};
+
+struct View {
+  const float* weights = nullptr;
+  int64_t count = 0;
+};
+
+struct Seats {
+  bw_shares seat[2];
+};
+
+Napi::Float32Array Floats(Napi::Env env, const std::vector<float>& values) {
+  Napi::Float32Array array = Napi::Float32Array::New(env, values.size());
+  if (!values.empty()) std::memcpy(array.Data(), values.data(), values.size() * sizeof(float));
+  return array;
+}
+
+Napi::Object StartedObject(Napi::Env env, const Started& started) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("entries", ConfigObject(env, started.config));
+  object.Set("bytes", static_cast<double>(started.bytes));
+  object.Set("parameters", static_cast<double>(started.parameters));
+  Napi::Array tensors = Napi::Array::New(env, started.tensors.size());
+  for (const bw_tensor_info& info : started.tensors) {
+    Napi::Object tensor = Napi::Object::New(env);
+    Napi::Array shape = Napi::Array::New(env, static_cast<size_t>(info.rank));
+    for (int d = 0; d < info.rank; ++d) shape.Set(static_cast<uint32_t>(d), static_cast<double>(info.shape[d]));
+    tensor.Set("name", info.name);
+    tensor.Set("shape", shape);
+    tensor.Set("offset", static_cast<double>(info.offset));
+    tensors.Set(tensors.Length(), tensor);
+  }
+  object.Set("tensors", tensors);
+  return object;
+}
+
+Napi::Value Rejected(Napi::Env env, Napi::Object reason) {
+  Napi::Promise::Deferred deferred = Napi::Promise::Deferred::New(env);
+  deferred.Reject(reason);
+  return deferred.Promise();
+}
+
+Napi::Value WrongArguments(Napi::Env env, const char* signature) {
+  Napi::TypeError::New(env, signature).ThrowAsJavaScriptException();
+  return env.Undefined();
+}
+
+}  // namespace
+
+void Engine::Define(Napi::Env env, Napi::Object exports) {
+  exports.Set("Engine", DefineClass(env, "Engine",
+                                    {
+                                        InstanceMethod<&Engine::Start>("start"),
+                                        InstanceMethod<&Engine::Iterate>("iterate"),
+                                        InstanceMethod<&Engine::Certify>("certify"),
+                                        InstanceMethod<&Engine::VersusRandom>("versusRandom"),
+                                        InstanceMethod<&Engine::Policy>("policy"),
+                                        InstanceMethod<&Engine::Save>("save"),
+                                        InstanceMethod<&Engine::Load>("load"),
+                                        InstanceMethod<&Engine::PoolCount>("poolCount"),
+                                        InstanceMethod<&Engine::PoolGet>("poolGet"),
+                                        InstanceMethod<&Engine::PoolPut>("poolPut"),
+                                        InstanceMethod<&Engine::Weights>("weights"),
+                                        InstanceMethod<&Engine::Counters>("counters"),
+                                        InstanceMethod<&Engine::MeasureRoof>("measureRoof"),
+                                        InstanceMethod<&Engine::Profile>("profile"),
+                                        InstanceMethod<&Engine::ProfileReset>("profileReset"),
+                                        InstanceMethod<&Engine::Cancel>("cancel"),
+                                        InstanceMethod<&Engine::Close>("close"),
+                                    }));
+}
+
+Engine::Engine(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<Engine>(info), state_(std::make_shared<EngineState>()), self_(std::make_shared<Engine*>(this)) {}
+
+// Reached by garbage collection of an engine that nobody closed (nothing is pending then: a pending job holds the
+// object), or at the end of the environment (the worker is stopped by then).
+Engine::~Engine() {
+  *self_ = nullptr;
+  if (worker_) worker_->Stop();
+}
+
+Napi::Value Engine::Post(Napi::Env env, std::unique_ptr<Job> job) {
+  if (closed_) return Rejected(env, ClosedObject(env, job->op));
+  if (!worker_) {
+    bw_error error{};
+    bw_fail(&error, BW_STATE, job->op, "the engine is not started");
+    return Rejected(env, ErrorObject(env, BW_STATE, error));
+  }
+  std::shared_ptr<EngineState> state = state_;
+  const char* op = job->op;
+  job->run = [state, op, run = std::move(job->run)](bw_error* error) -> bw_status {
+    if (!state->run) return bw_fail(error, BW_STATE, op, "the engine was not created");
+    bw_status status = run(error);
+    state->Snapshot();
+    return status;
+  };
+  job->settled = [this](Napi::Env) { Unref(); };
+  Ref();
+  return worker_->Post(env, std::move(job));
+}
+
+// start(game, entries): makes the run. Everything that allocates happens on the engine's thread.
+Napi::Value Engine::Start(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const char* op = "selfplay.create";
+  std::vector<Entry> entries;
+  if (info.Length() != 2 || !info[0].IsString()) return WrongArguments(env, "start(game, entries)");
+  if (!ReadEntries(info[1], &entries)) return env.Undefined();
+  if (closed_) return Rejected(env, ClosedObject(env, op));
+  bw_error error{};
+  if (worker_) {
+    bw_fail(&error, BW_STATE, op, "the engine is already started");
+    return Rejected(env, ErrorObject(env, BW_STATE, error));
+  }
+  std::shared_ptr<EngineState> state = state_;
+  // A cancel without a ticket (from Stop) ends whatever runs.
+  worker_ = Worker::Start(
+      env, [state] { state->CancelUpTo(UINT64_MAX); }, [state] { state->Destroy(); });
+  if (!worker_) {
+    bw_fail_memory(&error, op, "a thread", 0, 0);
+    return Rejected(env, ErrorObject(env, BW_MEMORY, error));
+  }
+  std::string game = info[0].As<Napi::String>().Utf8Value();
+  auto job = MakeJob<Started>(
+      env, op,
+      [state, game, entries](Started& started, bw_error* e) -> bw_status {
+        BW_TRY(Resolve(game, entries, &started.config, e));
+        bw_plan_row* rows = nullptr;
+        int count = 0;
+        BW_TRY(bw_selfplay_plan(&started.config, &rows, &count, e));
+        for (int i = 0; i < count; ++i) started.bytes += rows[i].bytes;
+        free(rows);
+        bw_selfplay* run = nullptr;
+        BW_TRY(bw_selfplay_create(&started.config, &run, e));
+        started.config = *bw_selfplay_config(run);
+        started.parameters = bw_selfplay_parameter_count(run);
+        for (int i = 0; i < bw_selfplay_tensor_count(run); ++i) started.tensors.push_back(bw_selfplay_tensor(run, i));
+        std::lock_guard<std::mutex> lock(state->mutex);
+        state->run = run;
+        return BW_OK;
+      },
+      [this](Napi::Env e, Started& started) -> Napi::Value {
+        external_bytes_ = static_cast<int64_t>(started.bytes);
+        Napi::MemoryManagement::AdjustExternalMemory(e, external_bytes_);
+        return StartedObject(e, started);
+      });
+  job->settled = [this](Napi::Env) { Unref(); };
+  Ref();
+  return worker_->Post(env, std::move(job));
+}
+
+// iterate(progress)
+Napi::Value Engine::Iterate(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!info[0].IsNumber()) return WrongArguments(env, "iterate(progress)");
+  double progress = info[0].As<Napi::Number>().DoubleValue();
+  std::shared_ptr<EngineState> state = state_;
+  uint64_t ticket = worker_ ? worker_->newest() + 1 : 0;
+  return Post(env, MakeJob<bw_iteration>(
+                       env, "selfplay.iterate",
+                       [state, progress, ticket](bw_iteration& out, bw_error* error) -> bw_status {
+                         {
+                           // A cancel comes before this, and is seen here, or after it, and the engine sees it.
+                           std::lock_guard<std::mutex> lock(state->mutex);
+                           if (ticket <= state->cancelled) return Cancelled(error, "selfplay.iterate");
+                           bw_selfplay_clear_cancel(state->run);
+                         }
+                         return bw_selfplay_iterate(state->run, progress, &out, error);
+                       },
+                       [](Napi::Env e, bw_iteration& out) { return IterationObject(e, out); }));
+}
+
+Napi::Value Engine::Certify(const Napi::CallbackInfo& info) {
+  std::shared_ptr<EngineState> state = state_;
+  return Post(info.Env(), MakeJob<bw_certificate>(
+                              info.Env(), "selfplay.certify",
+                              [state](bw_certificate& certificate, bw_error* error) {
+                                return bw_selfplay_certify(state->run, &certificate, error);
+                              },
+                              [](Napi::Env e, bw_certificate& certificate) { return CertificateObject(e, certificate); }));
+}
+
+// versusRandom(games, argmax)
+Napi::Value Engine::VersusRandom(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!info[0].IsNumber() || !info[1].IsBoolean()) return WrongArguments(env, "versusRandom(games, argmax)");
+  int64_t games = info[0].As<Napi::Number>().Int64Value();
+  bool argmax = info[1].As<Napi::Boolean>().Value();
+  std::shared_ptr<EngineState> state = state_;
+  return Post(env, MakeJob<Seats>(
+                       env, "selfplay.versusRandom",
+                       [state, games, argmax](Seats& seats, bw_error* error) {
+                         return bw_selfplay_versus_random(state->run, games, argmax, &seats.seat[0], &seats.seat[1],
+                                                          error);
+                       },
+                       [](Napi::Env e, Seats& seats) {
+                         Napi::Object object = Napi::Object::New(e);
+                         object.Set("first", SharesObject(e, seats.seat[0]));
+                         object.Set("second", SharesObject(e, seats.seat[1]));
+                         return object;
+                       }));
+}
+
+// policy(moves[]): the results of all positions, one after the other. An error carries the position's index as step.
+Napi::Value Engine::Policy(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  std::vector<std::string> moves;
+  if (!ReadStrings(info[0], &moves)) return env.Undefined();
+  std::shared_ptr<EngineState> state = state_;
+  uint64_t ticket = worker_ ? worker_->newest() + 1 : 0;
+  return Post(env, MakeJob<Positions>(
+                       env, "selfplay.policy",
+                       [state, moves, ticket](Positions& out, bw_error* error) -> bw_status {
+                         size_t actions = static_cast<size_t>(bw_selfplay_game(state->run)->actions);
+                         out.actions = static_cast<int>(actions);
+                         out.logits.resize(moves.size() * actions);
+                         out.probabilities.resize(moves.size() * actions);
+                         out.values.resize(moves.size());
+                         out.terminal.resize(moves.size());
+                         for (size_t i = 0; i < moves.size(); ++i) {
+                           if (state->IsCancelled(ticket)) return Cancelled(error, "selfplay.policy");
+                           int terminal = 0;
+                           bw_status status = bw_selfplay_policy(
+                               state->run, moves[i].c_str(), out.logits.data() + i * actions,
+                               out.probabilities.data() + i * actions, out.values.data() + i, &terminal, error);
+                           if (status != BW_OK) {
+                             error->step = static_cast<int64_t>(i);
+                             return status;
+                           }
+                           out.terminal[i] = terminal ? 1 : 0;
+                         }
+                         return BW_OK;
+                       },
+                       [](Napi::Env e, Positions& out) {
+                         Napi::Object object = Napi::Object::New(e);
+                         object.Set("actions", out.actions);
+                         object.Set("logits", Floats(e, out.logits));
+                         object.Set("probabilities", Floats(e, out.probabilities));
+                         object.Set("values", Floats(e, out.values));
+                         Napi::Uint8Array terminal = Napi::Uint8Array::New(e, out.terminal.size());
+                         if (!out.terminal.empty()) {
+                           std::memcpy(terminal.Data(), out.terminal.data(), out.terminal.size());
+                         }
+                         object.Set("terminal", terminal);
+                         return object;
+                       }));
+}
+
+// save(bundlePool, [[key, value]]): the state as an ArrayBuffer of safetensors.
+Napi::Value Engine::Save(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!info[0].IsBoolean() || !info[1].IsArray()) return WrongArguments(env, "save(bundlePool, [[key, value]])");
+  bool bundle = info[0].As<Napi::Boolean>().Value();
+  std::vector<std::pair<std::string, std::string>> extra;
+  Napi::Array pairs = info[1].As<Napi::Array>();
+  for (uint32_t i = 0; i < pairs.Length(); ++i) {
+    std::vector<std::string> pair;
+    if (!ReadStrings(pairs.Get(i), &pair)) return env.Undefined();
+    if (pair.size() != 2) return WrongArguments(env, "save(bundlePool, [[key, value]])");
+    extra.emplace_back(pair[0], pair[1]);
+  }
+  std::shared_ptr<EngineState> state = state_;
+  return Post(env, MakeJob<Bytes>(
+                       env, "selfplay.save",
+                       [state, bundle, extra](Bytes& bytes, bw_error* error) {
+                         std::vector<bw_metadata> metadata;
+                         for (const auto& pair : extra) metadata.push_back({pair.first.c_str(), pair.second.c_str()});
+                         return bw_selfplay_save(state->run, bundle, metadata.data(), static_cast<int>(metadata.size()),
+                                                 &bytes.data, &bytes.size, error);
+                       },
+                       [](Napi::Env e, Bytes& bytes) {
+                         uint8_t* data = bytes.data;
+                         bytes.data = nullptr;
+                         return OwnedBuffer(e, data, bytes.size);
+                       }));
+}
+
+// load(bytes)
+Napi::Value Engine::Load(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  auto bytes = std::make_shared<std::vector<uint8_t>>();
+  if (!ReadBytes(info[0], bytes.get())) return env.Undefined();
+  std::shared_ptr<EngineState> state = state_;
+  return Post(env, MakeJob<int>(
+                       env, "selfplay.load",
+                       [state, bytes](int&, bw_error* error) {
+                         return bw_selfplay_load(state->run, bytes->data(), bytes->size(), error);
+                       },
+                       [](Napi::Env e, int&) { return e.Undefined(); }));
+}
+
+Napi::Value Engine::PoolCount(const Napi::CallbackInfo& info) {
+  std::shared_ptr<EngineState> state = state_;
+  return Post(info.Env(), MakeJob<int>(
+                              info.Env(), "selfplay.poolCount",
+                              [state](int& count, bw_error*) {
+                                count = bw_selfplay_pool_count(state->run);
+                                return BW_OK;
+                              },
+                              [](Napi::Env e, int& count) { return Napi::Number::New(e, count); }));
+}
+
+// poolGet(slot): {snapshot, weights}, a copy.
+Napi::Value Engine::PoolGet(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!info[0].IsNumber()) return WrongArguments(env, "poolGet(slot)");
+  int slot = info[0].As<Napi::Number>().Int32Value();
+  std::shared_ptr<EngineState> state = state_;
+  return Post(env, MakeJob<Member>(
+                       env, "selfplay.poolGet",
+                       [state, slot](Member& member, bw_error* error) -> bw_status {
+                         const float* weights = nullptr;
+                         BW_TRY(bw_selfplay_pool_get(state->run, slot, &member.snapshot, &weights, error));
+                         member.weights.assign(weights, weights + bw_selfplay_parameter_count(state->run));
+                         return BW_OK;
+                       },
+                       [](Napi::Env e, Member& member) {
+                         Napi::Object object = Napi::Object::New(e);
+                         object.Set("snapshot", static_cast<double>(member.snapshot));
+                         object.Set("weights", Floats(e, member.weights));
+                         return object;
+                       }));
+}
+
+// poolPut(slot, Float32Array)
+Napi::Value Engine::PoolPut(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!info[0].IsNumber() || !info[1].IsTypedArray() ||
+      info[1].As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) {
+    return WrongArguments(env, "poolPut(slot, Float32Array)");
+  }
+  int slot = info[0].As<Napi::Number>().Int32Value();
+  Napi::Float32Array array = info[1].As<Napi::Float32Array>();
+  auto weights = std::make_shared<std::vector<float>>(array.Data(), array.Data() + array.ElementLength());
+  std::shared_ptr<EngineState> state = state_;
+  return Post(env, MakeJob<int>(
+                       env, "selfplay.poolPut",
+                       [state, slot, weights](int&, bw_error* error) {
+                         return bw_selfplay_pool_put(state->run, slot, weights->data(),
+                                                     static_cast<int64_t>(weights->size()), error);
+                       },
+                       [](Napi::Env e, int&) { return e.Undefined(); }));
+}
+
+// weights(): an ArrayBuffer over the run's own fp32 weights, refreshed by this call, detached by close(). One buffer
+// a run: each call gives the same one while it lives.
+Napi::Value Engine::Weights(const Napi::CallbackInfo& info) {
+  std::shared_ptr<EngineState> state = state_;
+  return Post(info.Env(),
+              MakeJob<View>(
+                  info.Env(), "selfplay.weights",
+                  [state](View& view, bw_error* error) {
+                    return bw_selfplay_weights(state->run, &view.weights, &view.count, error);
+                  },
+                  [this](Napi::Env e, View& view) -> Napi::Value {
+                    size_t bytes = static_cast<size_t>(view.count) * sizeof(float);
+                    // Closed while this promise was on its way: the memory is gone.
+                    if (closed_) return Napi::ArrayBuffer::New(e, 0);
+                    if (!view_.IsEmpty()) {
+                      Napi::ArrayBuffer known = view_.Value();
+                      if (!known.IsEmpty()) return known;
+                    }
+                    auto* hold = new std::shared_ptr<Engine*>(self_);
+                    napi_value buffer = nullptr;
+                    napi_status status = napi_create_external_arraybuffer(
+                        e, const_cast<float*>(view.weights), bytes,
+                        [](napi_env, void*, void* hint) {
+                          auto* held = static_cast<std::shared_ptr<Engine*>*>(hint);
+                          if (**held) (**held)->Unref();
+                          delete held;
+                        },
+                        hold, &buffer);
+                    if (status != napi_ok) {
+                      delete hold;
+                      Napi::ArrayBuffer copy = Napi::ArrayBuffer::New(e, bytes);
+                      if (!copy.IsEmpty()) std::memcpy(copy.Data(), view.weights, bytes);
+                      return copy;
+                    }
+                    Ref();
+                    Napi::ArrayBuffer array(e, buffer);
+                    view_ = Napi::Reference<Napi::ArrayBuffer>::New(array, 0);
+                    return array;
+                  }));
+}
+
+Napi::Value Engine::Counters(const Napi::CallbackInfo& info) {
+  std::shared_ptr<EngineState> state = state_;
+  return Post(info.Env(), MakeJob<bw_counters>(
+                              info.Env(), "selfplay.counters",
+                              [state](bw_counters& counters, bw_error*) {
+                                counters = bw_selfplay_counters(state->run);
+                                return BW_OK;
+                              },
+                              [](Napi::Env e, bw_counters& counters) {
+                                Napi::Object object = Napi::Object::New(e);
+                                object.Set("iteration", static_cast<double>(counters.iteration));
+                                object.Set("games", static_cast<double>(counters.games));
+                                object.Set("samples", static_cast<double>(counters.samples));
+                                object.Set("updates", static_cast<double>(counters.updates));
+                                return object;
+                              }));
+}
+
+Napi::Value Engine::MeasureRoof(const Napi::CallbackInfo& info) {
+  std::shared_ptr<EngineState> state = state_;
+  return Post(info.Env(), MakeJob<View>(
+                              info.Env(), "selfplay.measureRoof",
+                              [state](View&, bw_error* error) -> bw_status {
+                                double gflops = 0, gbytes = 0;
+                                BW_TRY(bw_selfplay_measure_roof(state->run, &gflops, &gbytes, error));
+                                std::lock_guard<std::mutex> lock(state->mutex);
+                                state->gflops = gflops;
+                                state->gbytes = gbytes;
+                                return BW_OK;
+                              },
+                              [state](Napi::Env e, View&) {
+                                std::lock_guard<std::mutex> lock(state->mutex);
+                                Napi::Object object = Napi::Object::New(e);
+                                object.Set("gflops", state->gflops);
+                                object.Set("gbytes", state->gbytes);
+                                return object;
+                              }));
+}
+
+// profile(): the spans as the last finished job left them, at once.
+Napi::Value Engine::Profile(const Napi::CallbackInfo& info) {
+  std::lock_guard<std::mutex> lock(state_->mutex);
+  Napi::Object object = Napi::Object::New(info.Env());
+  object.Set("spans", SpansObject(info.Env(), state_->profile));
+  object.Set("gflops", state_->gflops);
+  object.Set("gbytes", state_->gbytes);
+  return object;
+}
+
+Napi::Value Engine::ProfileReset(const Napi::CallbackInfo& info) {
+  std::shared_ptr<EngineState> state = state_;
+  return Post(info.Env(), MakeJob<int>(
+                              info.Env(), "selfplay.profileReset",
+                              [state](int&, bw_error*) {
+                                bw_selfplay_profile_reset(state->run);
+                                return BW_OK;
+                              },
+                              [](Napi::Env e, int&) { return e.Undefined(); }));
+}
+
+// cancel(): jobs posted so far that can be cancelled end soon with CANCELLED.
+Napi::Value Engine::Cancel(const Napi::CallbackInfo& info) {
+  if (worker_ && !closed_) state_->CancelUpTo(worker_->newest());
+  return info.Env().Undefined();
+}
+
+void Engine::DetachView(Napi::Env env) {
+  if (view_.IsEmpty()) return;
+  Napi::HandleScope scope(env);
+  Napi::ArrayBuffer array = view_.Value();
+  if (!array.IsEmpty()) array.Detach();
+  view_.Reset();
+}
+
+// close(): cancels what runs, rejects what waits, detaches the view, frees the run, joins the thread.
+Napi::Value Engine::Close(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (closed_ || !worker_) {
+    closed_ = true;
+    Napi::Promise::Deferred deferred = Napi::Promise::Deferred::New(env);
+    deferred.Resolve(env.Undefined());
+    return deferred.Promise();
+  }
+  DetachView(env);
+  auto job = std::make_unique<Job>(env);
+  job->op = "selfplay.close";
+  job->last = true;
+  job->settled = [this](Napi::Env e) {
+    Napi::MemoryManagement::AdjustExternalMemory(e, -external_bytes_);
+    external_bytes_ = 0;
+    Unref();
+  };
+  Ref();
+  closed_ = true;
+  Napi::Value promise = worker_->Post(env, std::move(job));
+  state_->CancelUpTo(UINT64_MAX);
+  return promise;
+}
+
+}  // namespace bellows

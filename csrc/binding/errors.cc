@@ -1,0 +1,36 @@
+#include "errors.h"
+
+namespace bellows {
+
+Napi::Object ErrorObject(Napi::Env env, bw_status status, const bw_error& error) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("status", bw_status_name(status));
+  object.Set("op", error.op);
+  object.Set("device", error.device);
+  object.Set("path", error.path);
+  object.Set("received", error.received);
+  object.Set("expected", error.expected);
+  object.Set("message", error.message[0] ? error.message : bw_status_name(status));
+  object.Set("needed", static_cast<double>(error.needed));
+  object.Set("available", static_cast<double>(error.available));
+  object.Set("step", static_cast<double>(error.step));
+  return object;
+}
+
+Napi::Object ClosedObject(Napi::Env env, const char* op) {
+  bw_error error{};
+  Napi::Object object = ErrorObject(env, BW_STATE, error);
+  object.Set("status", "CLOSED");
+  object.Set("op", op);
+  object.Set("message", "the run is closed");
+  return object;
+}
+
+Napi::Object Failure(Napi::Env env, bw_status status, const bw_error& error) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("ok", false);
+  object.Set("error", ErrorObject(env, status, error));
+  return object;
+}
+
+}  // namespace bellows
