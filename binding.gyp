@@ -4,8 +4,8 @@
   "target_defaults": {
     "include_dirs": ["csrc"],
     "defines": ["_GNU_SOURCE", "BW_CPU_VARIANT=portable"],
-    "cflags": ["-O3", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wshadow"],
-    "cflags_c": ["-std=c11", "-ffp-contract=off"],
+    "cflags": ["-O3", "-fvisibility=hidden", "-Wall", "-Wextra"],
+    "cflags_c": ["-std=c11", "-ffp-contract=off", "-Wshadow"],
     "cflags_cc!": ["-fno-exceptions", "-fno-rtti"],
     "cflags_cc": ["-std=c++17", "-fexceptions", "-fvisibility-inlines-hidden"],
     "xcode_settings": {

@@ -81,7 +81,7 @@ const [task, argument] = process.argv.slice(2);
 if (task === "addon") {
   needTools();
   const arguments_ = ["compile", "--parallel", jobs, "--log-level", "warn"];
-  if (process.env.BELLOWS_WERROR) arguments_.push("--CDBELLOWS_WERROR=ON");
+  arguments_.push(`--CDBELLOWS_WERROR=${process.env.BELLOWS_WERROR ? "ON" : "OFF"}`);
   run(process.execPath, [packageBin("cmake-js"), ...arguments_]);
 } else if (task === "test") {
   const preset = argument ?? "c";
@@ -102,16 +102,11 @@ if (task === "addon") {
   for (const item of ["binding.gyp", "package.json", "csrc"]) {
     cpSync(join(root, item), join(folder, item), { recursive: true });
   }
-  run(process.execPath, [
-    packageBin("node-gyp"),
-    "rebuild",
-    "--directory",
-    folder,
-    "--jobs",
-    jobs,
-    "--loglevel",
-    "warn",
-  ]);
+  const options = ["--directory", folder, "--jobs", jobs, "--loglevel", "warn"];
+  // The headers that came with this node, where they did: nothing to download then.
+  const prefix = dirname(dirname(process.execPath));
+  if (existsSync(join(prefix, "include", "node", "node_api.h"))) options.push("--nodedir", prefix);
+  run(process.execPath, [packageBin("node-gyp"), "rebuild", ...options]);
   const addon = join(folder, "build", "Release", "bellows.node");
   const loaded = spawnSync(process.execPath, ["-p", `Object.keys(require(${JSON.stringify(addon)})).join(" ")`], {
     encoding: "utf8",
