@@ -1,0 +1,10 @@
+// Generated from games/list.def by `npm run gen`; do not edit.
+// The rollout kernels of every game.
+
+#define BW_GAME tictactoe
+#include "rollout.k.h"
+#undef BW_GAME
+
+#define BW_GAME connect4
+#include "rollout.k.h"
+#undef BW_GAME
