@@ -19,7 +19,6 @@
 //   BW_INLINE uint64_t NAME_key(const NAME_state* s);                // injective on reachable states
 //   BW_INLINE int      NAME_symbol(int action);                      // the character people type for it ('1'...)
 //   BW_INLINE int      NAME_cell(const NAME_state* s, int row, int col);  // 0 empty, 1 first player, 2 second
-//   BW_INLINE const char* NAME_... nothing else
 //
 // Terminal behaviour: the player who just moved is the only one who can have won. A terminal state has no legal
 // action; playing on it is a caller's error.
