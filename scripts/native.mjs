@@ -2,13 +2,12 @@
 //
 //   node scripts/native.mjs addon              the Node addon, into build/Release (cmake-js)
 //   node scripts/native.mjs test [asan|tsan]   the C tests: configure, build, ctest (needs cmake and a C compiler only)
-//   node scripts/native.mjs bench              builds and runs the benches; BENCH=name runs one
 //   node scripts/native.mjs gyp                the portable engine with node-gyp in build/gyp, loaded once
 //
 // BELLOWS_WERROR=1 in the environment turns compiler warnings into errors.
 
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
@@ -57,7 +56,7 @@ function packageBin(name) {
   return join(dirname(path), typeof bin === "string" ? bin : bin[name]);
 }
 
-function cmake(preset, ...definitions) {
+function cmake(preset) {
   needTools();
   const build = join(root, "build", preset);
   const configurations = {
@@ -67,11 +66,7 @@ function cmake(preset, ...definitions) {
   };
   const werror = process.env.BELLOWS_WERROR ? "ON" : "OFF";
   const quiet = { stdio: ["ignore", "ignore", "inherit"] };
-  run(
-    "cmake",
-    ["-S", root, "-B", build, `-DBELLOWS_WERROR=${werror}`, ...configurations[preset], ...definitions],
-    quiet,
-  );
+  run("cmake", ["-S", root, "-B", build, `-DBELLOWS_WERROR=${werror}`, ...configurations[preset]], quiet);
   run("cmake", ["--build", build, "--parallel", jobs]);
   return build;
 }
@@ -88,12 +83,6 @@ if (task === "addon") {
   if (!["c", "asan", "tsan"].includes(preset)) fail(`test: "${preset}" is none of asan, tsan`);
   const build = cmake(preset);
   run("ctest", ["--test-dir", build, "--output-on-failure", "--parallel", jobs, "--no-tests=error"]);
-} else if (task === "bench") {
-  const folder = join(cmake("c"), "bench");
-  const names = existsSync(folder) ? readdirSync(folder).sort() : [];
-  const chosen = process.env.BENCH ? names.filter((name) => name === `bench_${process.env.BENCH}`) : names;
-  if (chosen.length === 0) fail(`no bench to run; there are: ${names.join(", ") || "none"}`);
-  for (const name of chosen) run(join(folder, name), process.argv.slice(3));
 } else if (task === "gyp") {
   // In a folder of its own: node-gyp writes to build/, where the CMake-built addon lies.
   const folder = join(root, "build", "gyp");
@@ -114,5 +103,5 @@ if (task === "addon") {
   if (loaded.status !== 0 || loaded.stdout.trim() === "") fail(`${addon} does not load: ${loaded.stderr}`);
   console.log(`portable engine built with node-gyp; it exports ${loaded.stdout.trim()}`);
 } else {
-  fail("usage: node scripts/native.mjs addon | test [asan|tsan] | bench | gyp");
+  fail("usage: node scripts/native.mjs addon | test [asan|tsan] | gyp");
 }
