@@ -15,6 +15,7 @@
 #include "../games/registry.h"
 #include "../judge/best_response.h"
 #include "../train/config.h"
+#include "../train/metrics.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -66,23 +67,6 @@ typedef struct bw_selfplay bw_selfplay;
 // memory) and initialises weights from run.seed. config must be checked; it is copied.
 bw_status bw_selfplay_create(const bw_config* config, bw_selfplay** run, bw_error* error);
 void bw_selfplay_destroy(bw_selfplay* run);  // NULL is allowed
-
-typedef struct bw_iteration {
-  int64_t index;               // 1-based number of the iteration just done
-  int64_t games, samples, plies, updates;  // of this iteration: games, trained moves, all moves, optimiser steps
-  int64_t total_games, total_samples;
-  double win, draw, loss;      // of the agent against pool opponents; NaN where no such game was played
-  double first_win, first_draw, first_loss;  // of the first player over all games
-  double policy_loss, value_loss, entropy, approx_kl, clip_fraction, grad_norm;  // means over the update
-  double explained_variance;   // 1 - var(returns - values) / var(returns), before the update
-  double max_ratio_error;      // max |ratio - 1| over the first minibatch before the first step
-  double lr, entropy_coef;
-  int64_t pool_size;
-  int64_t epochs;              // passes done (fewer than ppo.epochs after a KL stop)
-  double collect_seconds, update_seconds;
-  double flops;                // multiply-adds x 2 of all kernels in this iteration
-  double roofline;             // flops / seconds / peak; 0 until bw_selfplay_measure_roof
-} bw_iteration;
 
 // One iteration: collect games, update. progress in [0, 1] places it on the schedules.
 // BW_CANCELLED leaves the state as it was before the call (weights, optimiser and counters restored).

@@ -18,7 +18,7 @@ enum bw_stream {
   BW_STREAM_GAME = 2,      // a = game number over the whole run, b = 0: seat, opponent, mirror; b = 1: opening
   BW_STREAM_OPENING = 3,   // a = game number, b = ply
   BW_STREAM_ACTION = 4,    // a = game number, b = ply
-  BW_STREAM_SHUFFLE = 5,   // a = iteration, b = epoch << 24 | element / 4
+  BW_STREAM_SHUFFLE = 5,   // a = iteration << 8 | epoch, b = element / 4
   BW_STREAM_POOL = 6,      // a = snapshot counter, b = 0: reservoir eviction
   BW_STREAM_OPPONENT = 7,  // a = iteration, b = 0: opponent of the iteration
 };

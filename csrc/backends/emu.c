@@ -1,0 +1,170 @@
+// The emulated accelerator: blocks of real threads with barriers run the same kernel text as a GPU would. Its memory
+// is its own: a host pointer is never a device address, so code that forgets an upload fails here, not on a GPU.
+//
+// One team of threads lives as long as the device and runs a launch's blocks one after another. The calling thread
+// is thread 0 of the team.
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../device/dialect_emu.h"
+#include "backends.h"
+#include "kernel_table.h"
+
+extern const bw_kernel_table bw_emu_kernels;
+
+typedef struct emu_team {
+  pthread_barrier_t barrier;
+  float scratch[BW_EMU_MAX_THREADS];
+} emu_team;
+
+typedef struct emu_device emu_device;
+
+typedef struct emu_worker {
+  emu_device* device;
+  pthread_t handle;
+  int thread;
+} emu_worker;
+
+struct emu_device {
+  bw_device base;
+  char* buffers[BW_MAX_BUFFERS];
+  emu_team team;
+  emu_worker workers[BW_EMU_MAX_THREADS];
+  int blocks, threads, started;
+  // the launch in progress, published by the barrier
+  bw_kernel kernel;
+  const void* args;
+  bool quit;
+};
+
+void bw_emu_barrier(void* team) { pthread_barrier_wait(&((emu_team*)team)->barrier); }
+
+float* bw_emu_scratch(void* team) { return ((emu_team*)team)->scratch; }
+
+static void run_blocks(emu_device* emu, int thread) {
+  for (int64_t block = 0; block < emu->blocks; ++block) {
+    const bw_kernel_context context = {.buffers = emu->buffers, .block = block, .blocks = emu->blocks,
+                                       .thread = thread, .threads = emu->threads, .team = &emu->team};
+    emu->kernel(emu->args, &context);
+  }
+}
+
+static void* worker_main(void* argument) {
+  emu_worker* worker = argument;
+  emu_device* emu = worker->device;
+  for (;;) {
+    bw_emu_barrier(&emu->team);  // a launch begins
+    if (emu->quit) return NULL;
+    run_blocks(emu, worker->thread);
+    bw_emu_barrier(&emu->team);  // and has ended
+  }
+}
+
+static void emu_launch(bw_device* device, bw_op op, const void* args, bw_cost cost) {
+  (void)cost;
+  emu_device* emu = (emu_device*)device;
+  emu->kernel = bw_find_kernel(&bw_emu_kernels, op, args);
+  emu->args = args;
+  bw_emu_barrier(&emu->team);
+  run_blocks(emu, 0);
+  bw_emu_barrier(&emu->team);
+}
+
+// ---- memory ----
+
+static char* address(bw_device* device, bw_ref ref) { return ((emu_device*)device)->buffers[ref.buffer] + ref.offset; }
+
+static bw_status emu_alloc(bw_device* device, size_t bytes, uint32_t* buffer, bw_error* error) {
+  emu_device* emu = (emu_device*)device;
+  uint32_t slot = 0;
+  while (slot < BW_MAX_BUFFERS && emu->buffers[slot]) ++slot;
+  if (slot == BW_MAX_BUFFERS) return bw_fail(error, BW_STATE, "device.alloc", "all %d buffers are in use", BW_MAX_BUFFERS);
+  emu->buffers[slot] = calloc(1, bytes + 1);
+  if (!emu->buffers[slot]) return bw_fail_memory(error, "device.alloc", "a device buffer", bytes, 0);
+  *buffer = slot;
+  return BW_OK;
+}
+
+static void emu_release(bw_device* device, uint32_t buffer) {
+  emu_device* emu = (emu_device*)device;
+  free(emu->buffers[buffer]);
+  emu->buffers[buffer] = NULL;
+}
+
+static void emu_upload(bw_device* device, bw_ref to, const void* from, size_t bytes) {
+  memcpy(address(device, to), from, bytes);
+}
+
+static void emu_download(bw_device* device, void* to, bw_ref from, size_t bytes) {
+  memcpy(to, address(device, from), bytes);
+}
+
+static void emu_copy(bw_device* device, bw_ref to, bw_ref from, size_t bytes) {
+  memcpy(address(device, to), address(device, from), bytes);
+}
+
+static void emu_zero(bw_device* device, bw_ref to, size_t bytes) { memset(address(device, to), 0, bytes); }
+
+static bw_status emu_sync(bw_device* device, bw_error* error) {
+  (void)device;
+  (void)error;
+  return BW_OK;
+}
+
+// ---- life ----
+
+static void emu_destroy(bw_device* device) {
+  emu_device* emu = (emu_device*)device;
+  if (emu->started == emu->threads - 1) {
+    emu->quit = true;
+    bw_emu_barrier(&emu->team);
+  }
+  for (int i = 1; i <= emu->started; ++i) {
+    if (emu->started < emu->threads - 1) pthread_cancel(emu->workers[i].handle);  // creation failed half-way
+    pthread_join(emu->workers[i].handle, NULL);
+  }
+  pthread_barrier_destroy(&emu->team.barrier);
+  for (int i = 0; i < BW_MAX_BUFFERS; ++i) free(emu->buffers[i]);
+  free(emu);
+}
+
+static const bw_backend kEmuBackend = {
+    .name = "emu",
+    .real_bytes = 4,
+    .alloc = emu_alloc,
+    .release = emu_release,
+    .upload = emu_upload,
+    .download = emu_download,
+    .copy = emu_copy,
+    .zero = emu_zero,
+    .sync = emu_sync,
+    .launch = emu_launch,
+    .destroy = emu_destroy,
+};
+
+bw_status bw_emu_device_create(int blocks, int threads, bw_device** device, bw_error* error) {
+  if (blocks < 1 || threads < 1 || threads > BW_EMU_MAX_THREADS) {
+    return bw_fail_option(error, "device.create", "threads", "out of range", "at least one block, 1 to 64 threads");
+  }
+  emu_device* emu = calloc(1, sizeof *emu);
+  if (!emu) return bw_fail_memory(error, "device.create", "the emulated device", sizeof *emu, 0);
+  emu->base.backend = &kEmuBackend;
+  emu->base.threads = threads;
+  emu->blocks = blocks;
+  emu->threads = threads;
+  if (pthread_barrier_init(&emu->team.barrier, NULL, (unsigned)threads) != 0) {
+    free(emu);
+    return bw_fail_memory(error, "device.create", "a barrier", 0, 0);
+  }
+  for (int i = 1; i < threads; ++i) {
+    emu->workers[i] = (emu_worker){.device = emu, .thread = i};
+    if (pthread_create(&emu->workers[i].handle, NULL, worker_main, &emu->workers[i]) != 0) {
+      emu_destroy(&emu->base);
+      return bw_fail_memory(error, "device.create", "a thread", 0, 0);
+    }
+    emu->started = i;
+  }
+  *device = &emu->base;
+  return BW_OK;
+}

@@ -1,0 +1,128 @@
+// Dialect of the CPU: blocks of one thread; a call works on a contiguous range of items, so that loops vectorise.
+//
+// EXP, LOG and TANH are our own for float: the same bits on every system, and loops over them vectorise.
+#ifndef BW_DEVICE_DIALECT_CPU_H
+#define BW_DEVICE_DIALECT_CPU_H
+
+#include <math.h>
+#include <string.h>
+
+#include "dialect.h"
+
+#define BW_INLINE static inline
+
+#ifdef BW_REAL64  // the float64 reference of the tests
+typedef double real;
+#define EXP(x) exp(x)
+#define LOG(x) log(x)
+#define TANH(x) tanh(x)
+#define SQRT(x) sqrt(x)
+#else
+typedef float real;
+#define EXP(x) bw_exp(x)
+#define LOG(x) bw_log(x)
+#define TANH(x) bw_tanh(x)
+#define SQRT(x) sqrtf(x)
+#endif
+#define BW_FEATURE real
+
+#define KERNEL(name) BW_KERNEL_SIGNATURE(name)
+#define FOR_GRID(i, n) for (int64_t i = context->first; i < context->last; ++i)
+#define FOR_TILES(t, n) for (int64_t t = context->first; t < context->last; ++t)
+#define FOR_BLOCK(j, n) for (int64_t j = 0; j < (n); ++j)
+#define SYNC ((void)0)
+#define BW_RESTRICT restrict
+
+// Sixteen interleaved partial sums, then a tree: vectorises, and the order depends on n alone.
+#define SUM_OVER(s, j, n, ...)                                                  \
+  real s;                                                                       \
+  do {                                                                          \
+    real bw_lane[16] = {0};                                                     \
+    int64_t bw_base = 0;                                                        \
+    for (; bw_base + 16 <= (n); bw_base += 16)                                  \
+      for (int bw_l = 0; bw_l < 16; ++bw_l) {                                   \
+        const int64_t j = bw_base + bw_l;                                       \
+        bw_lane[bw_l] += (__VA_ARGS__);                                         \
+      }                                                                         \
+    for (int bw_l = 0; bw_base + bw_l < (n); ++bw_l) {                          \
+      const int64_t j = bw_base + bw_l;                                         \
+      bw_lane[bw_l] += (__VA_ARGS__);                                           \
+    }                                                                           \
+    for (int bw_half = 8; bw_half > 0; bw_half /= 2)                            \
+      for (int bw_l = 0; bw_l < bw_half; ++bw_l) bw_lane[bw_l] += bw_lane[bw_l + bw_half]; \
+    s = bw_lane[0];                                                             \
+  } while (0)
+
+#ifndef BW_REAL64
+// e^x: 2^n times a degree-6 polynomial on [-ln2/2, ln2/2]; relative error under 2e-7. Below -87.3 it is e^-87.3
+// (1.2e-38, not 0); above 88 it is e^88.
+BW_INLINE float bw_exp(float x) {
+  x = x < -87.3f ? -87.3f : x;
+  x = x > 88.0f ? 88.0f : x;
+  float t = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: the sum's low bits hold round(x / ln 2)
+  float n = t - 12582912.0f;
+  float r = x - n * 0.693359375f;  // ln 2 in two parts
+  r = r + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  uint32_t bits;
+  memcpy(&bits, &t, 4);
+  bits = (bits - 0x4B400000u + 127u) << 23;
+  float scale;
+  memcpy(&scale, &bits, 4);
+  return p * scale;
+}
+
+// Natural logarithm of a positive normal float: exponent plus a degree-8 polynomial (Cephes logf); error 1e-7.
+BW_INLINE float bw_log(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  int32_t e = (int32_t)(bits >> 23) - 126;
+  bits = (bits & 0x007FFFFFu) | 0x3F000000u;  // mantissa in [0.5, 1)
+  float m;
+  memcpy(&m, &bits, 4);
+  if (m < 0.707106781f) {
+    m = m + m;
+    --e;
+  }
+  m -= 1.0f;
+  float z = m * m;
+  float p = 7.0376836292e-2f;
+  p = p * m - 1.1514610310e-1f;
+  p = p * m + 1.1676998740e-1f;
+  p = p * m - 1.2420140846e-1f;
+  p = p * m + 1.4249322787e-1f;
+  p = p * m - 1.6668057665e-1f;
+  p = p * m + 2.0000714765e-1f;
+  p = p * m - 2.4999993993e-1f;
+  p = p * m + 3.3333331174e-1f;
+  p = p * m * z;
+  float n = (float)e;
+  p = p + n * -2.12194440e-4f;
+  p = p - 0.5f * z;
+  return m + p + n * 0.693359375f;
+}
+
+// tanh by e^2x; near 0, where that cancels, by its odd polynomial (Cephes tanhf).
+BW_INLINE float bw_tanh(float x) {
+  float a = x < 0 ? -x : x;
+  float z = x * x;
+  float p = -5.70498872745e-3f;
+  p = p * z + 2.06390887954e-2f;
+  p = p * z - 5.37397155531e-2f;
+  p = p * z + 1.33314422036e-1f;
+  p = p * z - 3.33332819422e-1f;
+  p = p * z * x + x;
+  float e = bw_exp(2.0f * (a > 20.0f ? 20.0f : a));
+  float q = 1.0f - 2.0f / (e + 1.0f);
+  q = x < 0 ? -q : q;
+  return a < 0.625f ? p : q;
+}
+#endif
+
+#endif

@@ -1,0 +1,279 @@
+// The arguments of every op in ops.def: one plain struct each, scalars and buffer handles. Shapes are row-major;
+// `real` is the device's floating-point type.
+#ifndef BW_DEVICE_OPS_H
+#define BW_DEVICE_OPS_H
+
+#include <stdint.h>
+
+// A range of device memory: a buffer of the device and an offset into it, in bytes.
+typedef struct bw_ref {
+  uint32_t buffer;
+  uint64_t offset;
+} bw_ref;
+
+enum { BW_ACTIVATION_NONE = 0, BW_ACTIVATION_RELU = 1 };
+
+// ---- elementwise ----
+
+// y[n] += x[n]
+typedef struct bw_add_args {
+  bw_ref x, y;
+  int64_t n;
+} bw_add_args;
+
+// dy[n] = y[n] > 0 ? dy[n] : 0, in place
+typedef struct bw_relu_backward_args {
+  bw_ref y, dy;
+  int64_t n;
+} bw_relu_backward_args;
+
+// y[n] = residual[n] + gelu(x[n]), tanh form (Hendrycks & Gimpel 2016, "Gaussian error linear units", eq. 2)
+typedef struct bw_gelu_forward_args {
+  bw_ref x, residual, y;
+  int64_t n;
+} bw_gelu_forward_args;
+
+// dx[n] = dy[n] * gelu'(x[n])
+typedef struct bw_gelu_backward_args {
+  bw_ref x, dy, dx;
+  int64_t n;
+} bw_gelu_backward_args;
+
+// y[rows][columns] = activation(y + bias[columns]), in place
+typedef struct bw_bias_activation_args {
+  bw_ref bias, y;
+  int64_t rows, columns;
+  int activation;
+} bw_bias_activation_args;
+
+// sum[columns] = sum over rows of x[rows][columns], rows ascending
+typedef struct bw_column_sum_args {
+  bw_ref x, sum;
+  int64_t rows, columns;
+} bw_column_sum_args;
+
+// y[n] = alpha * x[n] + beta * y[n]
+typedef struct bw_scale_add_args {
+  bw_ref x, y;
+  double alpha, beta;
+  int64_t n;
+} bw_scale_add_args;
+
+// ---- norm: LayerNorm over columns (Ba, Kiros, Hinton 2016), eps 1e-5 ----
+
+// y = (x - mean) * rstd * gain + shift; x, y [rows][columns]; mean, rstd [rows]
+typedef struct bw_layernorm_forward_args {
+  bw_ref x, gain, shift, y, mean, rstd;
+  int64_t rows, columns;
+} bw_layernorm_forward_args;
+
+// dx (+)= gradient of x; accumulate != 0 adds to dx
+typedef struct bw_layernorm_backward_args {
+  bw_ref x, gain, mean, rstd, dy, dx;
+  int64_t rows, columns;
+  int accumulate;
+} bw_layernorm_backward_args;
+
+// dgain, dshift [columns], rows ascending
+typedef struct bw_layernorm_gradient_args {
+  bw_ref x, mean, rstd, dy, dgain, dshift;
+  int64_t rows, columns;
+} bw_layernorm_gradient_args;
+
+// ---- matmul ----
+
+// c[rows][columns] = sum_k A(i,k) B(k,j); A(i,k) = a[i*a_row + k*a_contract], B(k,j) = b[k*b_contract + j*b_column]
+typedef struct bw_matmul_args {
+  bw_ref a, b, c;
+  int64_t rows, columns, contract;
+  int64_t a_row, a_contract, b_contract, b_column;
+} bw_matmul_args;
+
+// ---- rollout ----
+
+// How one game of an iteration is played; drawn on the host, a game never changes it.
+typedef struct bw_game_setup {
+  uint64_t number;       // over the whole run: the key of all of the game's random numbers
+  int32_t opponent;      // 0 the current policy itself, k > 0 opponent k of the iteration
+  uint8_t seat;          // the agent's seat: 0 moves first (on the empty board), 1 second
+  uint8_t record_both;   // both seats' moves are trained
+  uint8_t mirrored;      // the game is played reflected
+  uint8_t opening;       // random plies before the first decision
+} bw_game_setup;
+
+enum { BW_OUTCOME_ONGOING = 0, BW_OUTCOME_FIRST = 1, BW_OUTCOME_SECOND = 2, BW_OUTCOME_DRAW = 3 };
+
+// What a rollout writes. Slots of a game's records are game * max_plies + k, k = 0 .. counts[game] - 1 in the order
+// played.
+typedef struct bw_rollout_buffers {
+  bw_ref setups;    // bw_game_setup [games]
+  bw_ref states;    // game state [games]
+  bw_ref outcomes;  // i32 [games], BW_OUTCOME_*
+  bw_ref plies;     // i32 [games], moves made by policies (openings not counted)
+  bw_ref counts;    // i32 [games], records
+  // records, [games * max_plies]
+  bw_ref record_states;         // game state as the policy saw it
+  bw_ref record_actions;        // i32
+  bw_ref record_players;        // i32, 0 first, 1 second
+  bw_ref record_log_probs;      // real
+  bw_ref record_values;         // real
+  bw_ref record_advantages;     // real
+  bw_ref record_returns;        // real
+} bw_rollout_buffers;
+
+// Puts games into their start positions: setup.opening random plies, none of which ends the game.
+typedef struct bw_rollout_start_args {
+  int game;
+  bw_rollout_buffers rollout;
+  uint64_t seed;
+  int64_t games;
+} bw_rollout_start_args;
+
+// Of the `games` game numbers in list, the ones still going in which policy (0 agent, 1 opponent) is to move:
+// rows i32 [games], count i32 [1].
+typedef struct bw_rollout_select_args {
+  int game;
+  bw_rollout_buffers rollout;
+  bw_ref list, rows, count;
+  int64_t games;
+  int policy;
+} bw_rollout_select_args;
+
+// x[rows][inputs] = observation of each row's state
+typedef struct bw_rollout_encode_args {
+  int game;
+  bw_rollout_buffers rollout;
+  bw_ref row_games, x;
+  int64_t rows, inputs;
+} bw_rollout_encode_args;
+
+// Samples a legal action of each row from softmax(logits / temperature), records it where it is trained, plays it.
+// head[rows][actions + 1]: logits, then the value. uniform != 0 ignores head and draws uniformly. argmax != 0 takes
+// the most probable action instead of sampling.
+typedef struct bw_rollout_act_args {
+  int game;
+  bw_rollout_buffers rollout;
+  bw_ref row_games, head;
+  uint64_t seed;
+  int64_t rows, max_plies;
+  double temperature;
+  int uniform, argmax;
+  int record;
+} bw_rollout_act_args;
+
+// One minibatch: row i is the record at slot order[i]. x[rows][inputs] and the loss's inputs, each [rows].
+typedef struct bw_sample_gather_args {
+  int game;
+  bw_rollout_buffers rollout;
+  bw_ref order;  // i32 slots [rows]
+  bw_ref x, masks /* u32 legal actions */, actions /* i32 */, log_probs, advantages, returns;
+  int64_t rows, inputs;
+} bw_sample_gather_args;
+
+// ---- gae: generalised advantage estimation (Schulman et al. 2016, eq. 16) ----
+
+// Fills record_advantages and record_returns (= advantage + value) from outcomes. by_player != 0: the next step is the
+// same player's next record; 0: the next record of the game, the sign flipped when the player differs.
+typedef struct bw_gae_args {
+  bw_rollout_buffers rollout;
+  double gamma, lambda, draw_reward;
+  int64_t games, max_plies;
+  int by_player;
+} bw_gae_args;
+
+// slots i32 [total]: all record slots in game order; count i32 [1]
+typedef struct bw_sample_list_args {
+  bw_rollout_buffers rollout;
+  bw_ref slots, count;
+  int64_t games, max_plies;
+} bw_sample_list_args;
+
+// moments real [5] over the listed samples: mean and variance of the advantages, variance of the returns, variance
+// of returns - values, mean return
+typedef struct bw_sample_moments_args {
+  bw_rollout_buffers rollout;
+  bw_ref slots, moments;
+  int64_t samples;
+} bw_sample_moments_args;
+
+// advantage = (advantage - mean) / (deviation + 1e-8)
+typedef struct bw_advantage_normalize_args {
+  bw_rollout_buffers rollout;
+  bw_ref slots, moments;
+  int64_t samples;
+} bw_advantage_normalize_args;
+
+// ---- ppo_loss: clipped surrogate (Schulman et al. 2017, eq. 7 and 9) ----
+
+enum {
+  BW_STATISTIC_POLICY_LOSS,
+  BW_STATISTIC_VALUE_LOSS,
+  BW_STATISTIC_ENTROPY,
+  BW_STATISTIC_KL,         // (ratio - 1) - log ratio, non-negative
+  BW_STATISTIC_CLIPPED,    // 1 where the ratio left [1 - clip, 1 + clip]
+  BW_STATISTIC_RATIO_ERROR,  // |ratio - 1|: its maximum, not its sum, is kept
+  BW_STATISTICS
+};
+
+// Loss of a row = policy loss + value_coef * (value - return)^2 - entropy_coef * entropy; mean over rows.
+// head, dhead [rows][actions + 1]; statistics [rows][BW_STATISTICS] unscaled per row.
+typedef struct bw_ppo_loss_args {
+  bw_ref head, masks, actions_taken, log_probs, advantages, returns;
+  bw_ref dhead, statistics;
+  int64_t rows, actions;
+  double clip, value_coef, entropy_coef;
+} bw_ppo_loss_args;
+
+// totals[BW_STATISTICS] += sums over rows of statistics (maximum for the ratio error)
+typedef struct bw_ppo_statistics_args {
+  bw_ref statistics, totals;
+  int64_t rows;
+} bw_ppo_statistics_args;
+
+// ---- optim ----
+
+enum { BW_SQUARE_CHUNK = 4096 };
+
+// partial[c] = sum of squares of chunk c of x[n], chunks of BW_SQUARE_CHUNK
+typedef struct bw_square_sum_args {
+  bw_ref x, partial;
+  int64_t n;
+} bw_square_sum_args;
+
+// norm[0] = sqrt(sum of partial), norm[1] = factor that scales a gradient of that norm down to max_norm (<= 1;
+// max_norm 0: 1)
+typedef struct bw_clip_scale_args {
+  bw_ref partial, norm;
+  int64_t chunks;
+  double max_norm;
+} bw_clip_scale_args;
+
+// AdamW (Loshchilov & Hutter 2019) on g * norm[1]; bias corrections are given: step_size = lr / (1 - beta1^t),
+// second_scale = 1 / (1 - beta2^t)
+typedef struct bw_adamw_args {
+  bw_ref weights, gradients, first, second, norm;
+  int64_t n;
+  double lr, step_size, beta1, beta2, second_scale, epsilon, weight_decay;
+} bw_adamw_args;
+
+// Muon (Jordan et al. 2024): momentum = beta * momentum + g * norm[1]; update = g * norm[1] + beta * momentum
+typedef struct bw_muon_momentum_args {
+  bw_ref gradients, momentum, update, norm;
+  int64_t n;
+  double beta;
+} bw_muon_momentum_args;
+
+// x /= (frobenius norm of x + 1e-7)
+typedef struct bw_muon_normalize_args {
+  bw_ref x;
+  int64_t n;
+} bw_muon_normalize_args;
+
+// weights = weights * (1 - lr * weight_decay) - lr * scale * update
+typedef struct bw_muon_apply_args {
+  bw_ref weights, update;
+  int64_t n;
+  double lr, scale, weight_decay;
+} bw_muon_apply_args;
+
+#endif

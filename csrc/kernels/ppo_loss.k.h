@@ -1,0 +1,74 @@
+// The PPO loss of a minibatch and its gradient with respect to logits and value, in one pass. A row is a sample.
+//
+// With r = exp(log p - log p_old): policy loss = -min(r A, clip(r) A). Its derivative by log p is -r A unless the
+// clipped branch is the smaller one, then 0. d log p(a) / d z_j = [j = a] - p_j, and for the entropy
+// H = -sum p log p over legal actions, dH / d z_j = -p_j (log p_j + H).
+
+KERNEL(ppo_loss) {
+  IN(real, head);
+  IN(uint32_t, masks);
+  IN(int32_t, actions_taken);
+  IN(real, log_probs);
+  IN(real, advantages);
+  IN(real, returns);
+  OUT(real, dhead);
+  OUT(real, statistics);
+  const int actions = (int)args->actions;
+  const real low = (real)(1 - args->clip), high = (real)(1 + args->clip);
+  const real value_coef = (real)args->value_coef, entropy_coef = (real)args->entropy_coef;
+  const real scale = 1 / (real)args->rows;  // the loss is a mean over the minibatch
+  FOR_GRID(i, args->rows) {
+    const real* logits = head + i * (actions + 1);
+    real* dlogits = dhead + i * (actions + 1);
+    real* statistic = statistics + i * BW_STATISTICS;
+    const uint32_t mask = masks[i];
+    const int action = actions_taken[i];
+    const real advantage = advantages[i];
+
+    real p[BW_MAX_ACTIONS];
+    real max;
+    const real log_sum = bw_masked_softmax(logits, mask, actions, 1, p, &max);
+    const real log_ratio = bw_log_prob(logits, action, max, log_sum) - log_probs[i];
+    const real ratio = EXP(log_ratio);
+    const real clipped = ratio < low ? low : ratio > high ? high : ratio;
+    const int use_clipped = clipped * advantage < ratio * advantage;
+    const real dlog_prob = use_clipped ? 0 : -ratio * advantage;
+
+    real entropy = 0;
+    for (int j = 0; j < actions; ++j) {
+      if (mask >> j & 1) entropy -= p[j] * (logits[j] - max - log_sum);
+    }
+    for (int j = 0; j < actions; ++j) {
+      real d = 0;
+      if (mask >> j & 1) {
+        const real log_p = logits[j] - max - log_sum;
+        d = dlog_prob * ((j == action ? 1 : 0) - p[j]) + entropy_coef * p[j] * (log_p + entropy);
+      }
+      dlogits[j] = d * scale;
+    }
+    const real error = logits[actions] - returns[i];
+    dlogits[actions] = 2 * value_coef * error * scale;
+
+    statistic[BW_STATISTIC_POLICY_LOSS] = use_clipped ? -clipped * advantage : -ratio * advantage;
+    statistic[BW_STATISTIC_VALUE_LOSS] = error * error;
+    statistic[BW_STATISTIC_ENTROPY] = entropy;
+    statistic[BW_STATISTIC_KL] = (ratio - 1) - log_ratio;
+    statistic[BW_STATISTIC_CLIPPED] = ratio < low || ratio > high ? 1 : 0;
+    statistic[BW_STATISTIC_RATIO_ERROR] = ratio < 1 ? 1 - ratio : ratio - 1;
+  }
+}
+
+KERNEL(ppo_statistics) {
+  IN(real, statistics);
+  OUT(real, totals);
+  FOR_TILES(tile, 1) {
+    FOR_BLOCK(k, BW_STATISTICS) {
+      real total = totals[k];
+      for (int64_t i = 0; i < args->rows; ++i) {
+        const real v = statistics[i * BW_STATISTICS + k];
+        total = k == BW_STATISTIC_RATIO_ERROR ? (v > total ? v : total) : total + v;
+      }
+      totals[k] = total;
+    }
+  }
+}

@@ -1,0 +1,152 @@
+// Playing games: instantiated once for every game (BW_GAME, see games.gen.h). A row is one game in which the policy
+// is to move now; rows are independent, and a game's randomness is keyed by its number and ply alone, so that its
+// course does not depend on which other games share the batch.
+
+GAME_KERNEL(rollout_start) {
+  IN_AT(bw_game_setup, setups, args->rollout.setups);
+  OUT_AT(GAME(state), states, args->rollout.states);
+  OUT_AT(int32_t, outcomes, args->rollout.outcomes);
+  OUT_AT(int32_t, plies, args->rollout.plies);
+  OUT_AT(int32_t, counts, args->rollout.counts);
+  FOR_GRID(g, args->games) {
+    GAME(state) state;
+    GAME(init)(&state);
+    for (int ply = 0; ply < setups[g].opening; ++ply) {
+      const uint32_t mask = GAME(legal)(&state);
+      const uint32_t word = bw_philox(args->seed, BW_STREAM_OPENING, setups[g].number, (uint32_t)ply).v[0];
+      GAME(state) next = state;
+      GAME(play)(&next, bw_nth_action(mask, bw_below(word, bw_count_actions(mask))));
+      if (GAME(result)(&next) != BW_ONGOING) break;  // the opening stops before a move that would end the game
+      state = next;
+    }
+    states[g] = state;
+    outcomes[g] = BW_OUTCOME_ONGOING;
+    plies[g] = 0;
+    counts[g] = 0;
+  }
+}
+
+GAME_KERNEL(rollout_select) {
+  IN_AT(bw_game_setup, setups, args->rollout.setups);
+  IN_AT(GAME(state), states, args->rollout.states);
+  IN_AT(int32_t, outcomes, args->rollout.outcomes);
+  IN(int32_t, list);
+  OUT(int32_t, rows);
+  OUT(int32_t, count);
+  FOR_GRID(one, 1) {
+    int32_t found = 0;
+    for (int64_t i = 0; i < args->games; ++i) {
+      const int32_t g = list[i];
+      const bw_game_setup* setup = &setups[g];
+      const int agent_moves = setup->opponent == 0 || (GAME(ply)(&states[g]) & 1) == setup->seat;
+      rows[found] = g;
+      found += outcomes[g] == BW_OUTCOME_ONGOING && agent_moves != args->policy;
+    }
+    count[0] = found;
+  }
+}
+
+// What the policy sees: a mirrored game is reflected before it is shown, for its whole length.
+BW_INLINE GAME(state) GAME(seen)(const GAME(state) * state, int mirrored) {
+  GAME(state) seen = *state;
+  if (mirrored) GAME(mirror)(&seen);
+  return seen;
+}
+
+GAME_KERNEL(rollout_encode) {
+  IN_AT(bw_game_setup, setups, args->rollout.setups);
+  IN_AT(GAME(state), states, args->rollout.states);
+  IN(int32_t, row_games);
+  OUT(real, x);
+  FOR_GRID(i, args->rows) {
+    const int32_t g = row_games[i];
+    const GAME(state) seen = GAME(seen)(&states[g], setups[g].mirrored);
+    GAME(encode)(&seen, x + i * args->inputs);
+  }
+}
+
+GAME_KERNEL(rollout_act) {
+  IN_AT(bw_game_setup, setups, args->rollout.setups);
+  OUT_AT(GAME(state), states, args->rollout.states);
+  OUT_AT(int32_t, outcomes, args->rollout.outcomes);
+  OUT_AT(int32_t, plies, args->rollout.plies);
+  OUT_AT(int32_t, counts, args->rollout.counts);
+  OUT_AT(GAME(state), record_states, args->rollout.record_states);
+  OUT_AT(int32_t, record_actions, args->rollout.record_actions);
+  OUT_AT(int32_t, record_players, args->rollout.record_players);
+  OUT_AT(real, record_log_probs, args->rollout.record_log_probs);
+  OUT_AT(real, record_values, args->rollout.record_values);
+  IN(int32_t, row_games);
+  IN(real, head);
+  const int actions = GAME(ACTIONS);
+  FOR_GRID(i, args->rows) {
+    const int32_t g = row_games[i];
+    const bw_game_setup setup = setups[g];
+    const GAME(state) seen = GAME(seen)(&states[g], setup.mirrored);
+    const int ply = GAME(ply)(&seen);
+    const int player = ply & 1;
+    const uint32_t mask = GAME(legal)(&seen);
+    const uint32_t word = bw_philox(args->seed, BW_STREAM_ACTION, setup.number, (uint32_t)ply).v[0];
+
+    int action;
+    if (args->uniform) {
+      action = bw_nth_action(mask, bw_below(word, bw_count_actions(mask)));
+    } else {
+      const real* logits = head + i * (actions + 1);
+      real probabilities[BW_MAX_ACTIONS];
+      real max;
+      const real log_sum =
+          bw_masked_softmax(logits, mask, actions, (real)(1 / args->temperature), probabilities, &max);
+      action = args->argmax ? bw_most_probable(probabilities, mask, actions)
+                            : bw_sample(probabilities, mask, actions, bw_uniform(word));
+      if (args->record && (setup.record_both || player == setup.seat)) {
+        const int64_t slot = g * args->max_plies + counts[g]++;
+        record_states[slot] = seen;
+        record_actions[slot] = action;
+        record_players[slot] = player;
+        record_log_probs[slot] = bw_log_prob(logits, action, max, log_sum);
+        record_values[slot] = logits[actions];
+      }
+    }
+
+    GAME(play)(&states[g], setup.mirrored ? GAME(mirror_action)(action) : action);
+    plies[g] += 1;
+    const int result = GAME(result)(&states[g]);
+    if (result == BW_WON) outcomes[g] = player == 0 ? BW_OUTCOME_FIRST : BW_OUTCOME_SECOND;
+    if (result == BW_DRAWN) outcomes[g] = BW_OUTCOME_DRAW;
+  }
+}
+
+GAME_KERNEL(sample_gather) {
+  IN_AT(GAME(state), record_states, args->rollout.record_states);
+  IN_AT(int32_t, record_actions, args->rollout.record_actions);
+  IN_AT(real, record_log_probs, args->rollout.record_log_probs);
+  IN_AT(real, record_advantages, args->rollout.record_advantages);
+  IN_AT(real, record_returns, args->rollout.record_returns);
+  IN(int32_t, order);
+  OUT(real, x);
+  OUT(uint32_t, masks);
+  OUT(int32_t, actions);
+  OUT(real, log_probs);
+  OUT(real, advantages);
+  OUT(real, returns);
+  FOR_GRID(i, args->rows) {
+    const int32_t slot = order[i];
+    const GAME(state) state = record_states[slot];
+    GAME(encode)(&state, x + i * args->inputs);
+    masks[i] = GAME(legal)(&state);
+    actions[i] = record_actions[slot];
+    log_probs[i] = record_log_probs[slot];
+    advantages[i] = record_advantages[slot];
+    returns[i] = record_returns[slot];
+  }
+}
+
+// The game's column of the kernel table.
+static const bw_kernel GAME(kernels)[BW_OP_COUNT] = {
+#define OP(name, items, flops, bytes)
+#define GAME_OP(name, items, flops, bytes) [BW_OP_##name] = GAME(name##_kernel),
+#include "../device/ops.def"
+#undef OP
+#undef GAME_OP
+};

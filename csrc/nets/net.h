@@ -1,0 +1,95 @@
+// Policy-value networks: parameters in one flat buffer, forward and backward as straight lists of device ops.
+//
+//   mlp      h = relu(Linear(h)), depth times; head
+//   resmlp   h = Linear(x); depth - 1 times: h = h + gelu(Linear(LayerNorm(h))); final LayerNorm; head
+//
+// The head is one matrix [actions + 1][width]: its first `actions` rows give the logits, the last the value of the
+// state for the side to move.
+#ifndef BW_NETS_NET_H
+#define BW_NETS_NET_H
+
+#include <stdbool.h>
+
+#include "../device/device.h"
+#include "../device/plan.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { BW_NET_MAX_DEPTH = 64, BW_NET_MAX_TENSORS = 4 * BW_NET_MAX_DEPTH + 8 };
+
+typedef enum bw_net_kind { BW_NET_KIND_MLP, BW_NET_KIND_RESMLP } bw_net_kind;
+
+typedef struct bw_net_shape {
+  bw_net_kind kind;
+  int64_t inputs, actions, width, depth;
+} bw_net_shape;
+
+// A named tensor of a net, as checkpoints store it. "policy.*" and "value.*" are the two parts of the head.
+typedef struct bw_net_tensor {
+  char name[48];
+  int rank;          // 2: [out][in]; 1: [n]
+  int64_t shape[2];
+  int64_t offset;    // in elements, into the flat parameters
+  int64_t fan_in;    // for the initialisation of a linear layer; 0: constant `initial`
+  double initial;
+} bw_net_tensor;
+
+typedef struct bw_net_layout {
+  bw_net_shape shape;
+  int tensor_count;
+  bw_net_tensor tensors[BW_NET_MAX_TENSORS];
+  int64_t parameters;  // elements of the flat buffer
+  // Offsets into it by layer (trunk layers, then the head; norms: index 0 is the final one).
+  int64_t weight[BW_NET_MAX_DEPTH + 1], bias[BW_NET_MAX_DEPTH + 1];
+  int64_t gain[BW_NET_MAX_DEPTH + 1], shift[BW_NET_MAX_DEPTH + 1];
+} bw_net_layout;
+
+// Tensor names: "trunk.K.weight", "trunk.K.bias", resmlp also "norm.K.gain", "norm.K.shift" (K = 1 .. depth - 1, and
+// "norm.final.*"), "policy.weight", "value.weight", "policy.bias", "value.bias".
+void bw_net_layout_make(bw_net_layout* layout, bw_net_shape shape);
+
+// PyTorch's default for Linear: weights and biases uniform on +-1/sqrt(fan_in); gains 1, shifts 0.
+// weights: layout->parameters floats.
+void bw_net_initialize(const bw_net_layout* layout, uint64_t seed, float* weights);
+
+// One set of parameters on a device, with packed copies. Without gradients it can only go forward.
+typedef struct bw_net {
+  const bw_net_layout* layout;
+  bool trainable;
+  bw_ref parameters, gradients;                                  // [parameters]
+  bw_ref packed_forward[BW_NET_MAX_DEPTH + 1], packed_backward[BW_NET_MAX_DEPTH + 1];  // trunk layers, then the head
+  bw_weight weights[BW_NET_MAX_DEPTH + 1];
+} bw_net;
+
+void bw_net_plan(bw_net* net, const bw_net_layout* layout, bw_device* device, bw_plan* plan, const char* group,
+                 const char* name, bool trainable);
+void bw_net_bind(bw_net* net, bw_device* device);  // after bw_plan_take
+void bw_net_pack(bw_net* net, bw_device* device);  // after the parameters changed
+
+// What a forward pass of at most max_rows rows leaves, and the gradients of a backward pass of at most
+// backward_rows of them.
+typedef struct bw_activations {
+  int64_t max_rows;
+  bw_ref x;                                 // [rows][inputs]
+  bw_ref hidden[BW_NET_MAX_DEPTH + 1];      // [rows][width] after each layer (mlp) or block (resmlp)
+  bw_ref normed[BW_NET_MAX_DEPTH + 1];      // resmlp: LayerNorm's output; index 0 is the final norm
+  bw_ref linear[BW_NET_MAX_DEPTH + 1];      // resmlp: the input of gelu
+  bw_ref mean[BW_NET_MAX_DEPTH + 1], rstd[BW_NET_MAX_DEPTH + 1];
+  bw_ref head;                              // [rows][actions + 1]
+  bw_ref dhead, dhidden, dscratch, dlinear; // gradients, where backward was planned
+} bw_activations;
+
+void bw_activations_plan(bw_activations* act, const bw_net_layout* layout, bw_plan* plan, const char* group,
+                         int64_t max_rows, int64_t backward_rows);
+
+// act->x -> act->head. A row's result does not depend on the other rows.
+void bw_net_forward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows);
+// act->dhead -> net->gradients (overwritten), after a forward pass of the same rows.
+void bw_net_backward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

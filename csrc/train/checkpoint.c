@@ -1,0 +1,250 @@
+// A run's whole state as safetensors bytes, and back. Tensors: the weights by name, "optimizer.first_moment" and
+// "optimizer.second_moment" [parameters], and, bundled, "opponents.weights" [members][parameters]. Counters are
+// metadata, as decimal text. Random numbers need no state: they are functions of seed and counters.
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "run.h"
+
+static const char kFormat[] = "bellows-selfplay-1";
+
+enum { COUNTERS = 5, OWN_METADATA = 2 + COUNTERS };
+
+static const char* const kCounterNames[COUNTERS] = {"iteration", "games", "samples", "updates", "snapshots"};
+
+static void counters_of(bw_run* run, int64_t* counters[COUNTERS]) {
+  counters[0] = &run->iteration;
+  counters[1] = &run->games;
+  counters[2] = &run->samples;
+  counters[3] = &run->updates;
+  counters[4] = &run->snapshots;
+}
+
+// ---- save ----
+
+typedef struct save_buffers {
+  float* first;
+  float* second;
+  float* pool;
+  bw_tensor* tensors;
+  bw_metadata* metadata;
+  char* members;  // comma-separated snapshot numbers
+} save_buffers;
+
+static void free_buffers(save_buffers* b) {
+  free(b->first);
+  free(b->second);
+  free(b->pool);
+  free(b->tensors);
+  free(b->metadata);
+  free(b->members);
+}
+
+static bw_status save(bw_run* run, bool bundle_pool, const bw_metadata* extra, int extra_count, save_buffers* b,
+                      uint8_t** bytes, size_t* size, bw_error* error) {
+  const size_t n = (size_t)run->layout.parameters;
+  const size_t pool = bundle_pool ? (size_t)run->member_count : 0;
+  const size_t members_size = (size_t)run->member_count * 21 + 1;
+  b->first = malloc(n * sizeof(float));
+  b->second = malloc(n * sizeof(float));
+  b->pool = malloc(pool * n * sizeof(float) + 1);
+  b->tensors = calloc((size_t)run->layout.tensor_count + 3, sizeof *b->tensors);
+  b->metadata = calloc((size_t)OWN_METADATA + (size_t)extra_count, sizeof *b->metadata);
+  b->members = calloc(1, members_size);
+  if (!b->first || !b->second || !b->pool || !b->tensors || !b->metadata || !b->members) {
+    return bw_fail_memory(error, "save", "the checkpoint", (pool + 3) * n * sizeof(float), 0);
+  }
+
+  const float* weights = NULL;
+  BW_TRY(bw_run_weights(run, &weights, error));
+  BW_TRY(bw_download_real(run->device, b->first, run->first_moment, (int64_t)n, error));
+  BW_TRY(bw_download_real(run->device, b->second, run->second_moment, (int64_t)n, error));
+  int count = 0;
+  for (int i = 0; i < run->layout.tensor_count; ++i) {
+    const bw_net_tensor* t = &run->layout.tensors[i];
+    b->tensors[count++] = (bw_tensor){.name = t->name,
+                                      .dtype = BW_F32,
+                                      .rank = t->rank,
+                                      .shape = {t->shape[0], t->shape[1]},
+                                      .data = weights + t->offset,
+                                      .bytes = (size_t)(t->shape[0] * t->shape[1]) * sizeof(float)};
+  }
+  b->tensors[count++] = (bw_tensor){.name = "optimizer.first_moment", .dtype = BW_F32, .rank = 1,
+                                    .shape = {(int64_t)n}, .data = b->first, .bytes = n * sizeof(float)};
+  b->tensors[count++] = (bw_tensor){.name = "optimizer.second_moment", .dtype = BW_F32, .rank = 1,
+                                    .shape = {(int64_t)n}, .data = b->second, .bytes = n * sizeof(float)};
+  if (pool > 0) {
+    for (size_t i = 0; i < pool; ++i) {
+      BW_TRY(bw_download_real(run->device, b->pool + i * n, bw_opponents_weights(run, (int)i), (int64_t)n, error));
+    }
+    b->tensors[count++] = (bw_tensor){.name = "opponents.weights", .dtype = BW_F32, .rank = 2,
+                                      .shape = {(int64_t)pool, (int64_t)n}, .data = b->pool,
+                                      .bytes = pool * n * sizeof(float)};
+  }
+
+  size_t length = 0;
+  for (int i = 0; i < run->member_count; ++i) {
+    length += (size_t)snprintf(b->members + length, members_size - length, "%s%" PRId64, i ? "," : "", run->members[i].number);
+  }
+  int entries = 0;
+  char counter_text[COUNTERS][24];
+  int64_t* counters[COUNTERS];
+  counters_of(run, counters);
+  b->metadata[entries++] = (bw_metadata){.key = "format", .value = kFormat};
+  b->metadata[entries++] = (bw_metadata){.key = "opponents", .value = b->members};
+  for (int i = 0; i < COUNTERS; ++i) {
+    snprintf(counter_text[i], sizeof counter_text[i], "%" PRId64, *counters[i]);
+    b->metadata[entries++] = (bw_metadata){.key = kCounterNames[i], .value = counter_text[i]};
+  }
+  for (int i = 0; i < extra_count; ++i) b->metadata[entries++] = extra[i];
+  return bw_safetensors_write(b->tensors, count, b->metadata, entries, bytes, size, error);
+}
+
+bw_status bw_run_save(bw_run* run, bool bundle_pool, const bw_metadata* extra, int extra_count, uint8_t** bytes,
+                      size_t* size, bw_error* error) {
+  save_buffers buffers = {0};
+  const bw_status status = save(run, bundle_pool, extra, extra_count, &buffers, bytes, size, error);
+  free_buffers(&buffers);
+  return status;
+}
+
+// ---- load ----
+
+static bw_status fail(bw_error* error, const char* path, const char* received, const char* expected) {
+  const bw_status status = bw_fail(error, BW_CHECKPOINT, "load", "checkpoint field '%s' is %s; expected %s", path, received, expected);
+  if (error) {
+    snprintf(error->path, sizeof error->path, "%s", path);
+    snprintf(error->received, sizeof error->received, "%s", received);
+    snprintf(error->expected, sizeof error->expected, "%s", expected);
+  }
+  return status;
+}
+
+static bw_status find_tensor(const bw_safetensors* file, const char* name, int rank, int64_t rows, int64_t columns,
+                             const bw_tensor** tensor, bw_error* error) {
+  *tensor = bw_safetensors_find(file, name);
+  char expected[96];
+  if (rank == 2) {
+    snprintf(expected, sizeof expected, "F32 of shape [%" PRId64 ", %" PRId64 "]", rows, columns);
+  } else {
+    snprintf(expected, sizeof expected, "F32 of shape [%" PRId64 "]", rows);
+  }
+  if (!*tensor) return fail(error, name, "missing", expected);
+  const bw_tensor* t = *tensor;
+  if (t->dtype != BW_F32) return fail(error, name, bw_dtype_name(t->dtype), expected);
+  if (t->rank != rank || t->shape[0] != rows || (rank == 2 && t->shape[1] != columns)) {
+    return fail(error, name, "of another shape", expected);
+  }
+  return BW_OK;
+}
+
+// A non-negative decimal counter; *text is moved behind it.
+static bool parse_counter(const char** text, int64_t* value) {
+  const char* s = *text;
+  if (*s < '0' || *s > '9') return false;
+  int64_t v = 0;
+  for (; *s >= '0' && *s <= '9'; ++s) {
+    if (v > (INT64_MAX - 9) / 10) return false;
+    v = v * 10 + (*s - '0');
+  }
+  *value = v;
+  *text = s;
+  return true;
+}
+
+static bw_status read_members(const bw_run* run, const bw_safetensors* file, int64_t snapshots, bw_member* members,
+                              int* count, bw_error* error) {
+  const char expected[] = "increasing snapshot numbers, no more than the pool holds";
+  const char* text = bw_safetensors_metadata(file, "opponents");
+  if (!text) return fail(error, "opponents", "missing", expected);
+  *count = 0;
+  while (*text) {
+    int64_t number = 0;
+    if (*count > 0 && *text++ != ',') return fail(error, "opponents", "malformed", expected);
+    if (!parse_counter(&text, &number)) return fail(error, "opponents", "malformed", expected);
+    const int64_t previous = *count > 0 ? members[*count - 1].number : 0;
+    if (*count == run->config.opponents_pool || number <= previous || number > snapshots) {
+      return fail(error, "opponents", "not a possible pool", expected);
+    }
+    members[*count] = (bw_member){.number = number, .row = *count};
+    ++*count;
+  }
+  return BW_OK;
+}
+
+// Finite numbers only: a NaN that enters a run would be blamed on training.
+static bw_status check_finite(const char* name, const bw_tensor* tensor, bw_error* error) {
+  const uint8_t* data = tensor->data;
+  for (size_t i = 0; i + 4 <= tensor->bytes; i += 4) {
+    float value;
+    memcpy(&value, data + i, 4);
+    if (!(value - value == 0)) return fail(error, name, "NaN or infinity", "finite numbers");
+  }
+  return BW_OK;
+}
+
+static bw_status load(bw_run* run, const bw_safetensors* file, float* staging, bw_member* members, bw_error* error) {
+  const int64_t n = run->layout.parameters;
+  const char* format = bw_safetensors_metadata(file, "format");
+  if (!format) return fail(error, "format", "missing", kFormat);
+  if (strcmp(format, kFormat) != 0) return fail(error, "format", "of another kind", kFormat);
+
+  int64_t values[COUNTERS];
+  for (int i = 0; i < COUNTERS; ++i) {
+    const char* text = bw_safetensors_metadata(file, kCounterNames[i]);
+    if (!text) return fail(error, kCounterNames[i], "missing", "a counter");
+    if (!parse_counter(&text, &values[i]) || *text) return fail(error, kCounterNames[i], "malformed", "a counter");
+  }
+  int member_count = 0;
+  BW_TRY(read_members(run, file, values[4], members, &member_count, error));
+
+  const bw_tensor *first, *second, *tensor, *pool = NULL;
+  for (int i = 0; i < run->layout.tensor_count; ++i) {
+    const bw_net_tensor* t = &run->layout.tensors[i];
+    BW_TRY(find_tensor(file, t->name, t->rank, t->shape[0], t->shape[1], &tensor, error));
+    BW_TRY(check_finite(t->name, tensor, error));
+    memcpy(staging + t->offset, tensor->data, tensor->bytes);
+  }
+  BW_TRY(find_tensor(file, "optimizer.first_moment", 1, n, 1, &first, error));
+  BW_TRY(find_tensor(file, "optimizer.second_moment", 1, n, 1, &second, error));
+  BW_TRY(check_finite("optimizer.first_moment", first, error));
+  BW_TRY(check_finite("optimizer.second_moment", second, error));
+  if (bw_safetensors_find(file, "opponents.weights")) {
+    BW_TRY(find_tensor(file, "opponents.weights", 2, member_count, n, &pool, error));
+    BW_TRY(check_finite("opponents.weights", pool, error));
+  }
+
+  // Everything was checked; from here on the run changes.
+  BW_TRY(bw_run_set_weights(run, staging, error));
+  memcpy(staging, first->data, first->bytes);
+  BW_TRY(bw_upload_real(run->device, run->first_moment, staging, n, error));
+  memcpy(staging, second->data, second->bytes);
+  BW_TRY(bw_upload_real(run->device, run->second_moment, staging, n, error));
+  memcpy(run->members, members, (size_t)member_count * sizeof *members);
+  run->member_count = member_count;
+  for (int i = 0; pool && i < member_count; ++i) {
+    memcpy(staging, (const uint8_t*)pool->data + (size_t)i * (size_t)n * sizeof(float), (size_t)n * sizeof(float));
+    BW_TRY(bw_upload_real(run->device, bw_opponents_weights(run, i), staging, n, error));
+  }
+  int64_t* counters[COUNTERS];
+  counters_of(run, counters);
+  for (int i = 0; i < COUNTERS; ++i) *counters[i] = values[i];
+  return bw_device_sync(run->device, error);
+}
+
+bw_status bw_run_load(bw_run* run, const uint8_t* bytes, size_t size, bw_error* error) {
+  bw_safetensors file;
+  BW_TRY(bw_safetensors_parse(bytes, size, &file, error));
+  float* staging = malloc((size_t)run->layout.parameters * sizeof *staging);
+  bw_member* members = calloc((size_t)run->config.opponents_pool + 1, sizeof *members);
+  const bw_status status = staging && members
+                               ? load(run, &file, staging, members, error)
+                               : bw_fail_memory(error, "load", "the checkpoint", (uint64_t)run->layout.parameters * 4, 0);
+  free(staging);
+  free(members);
+  bw_safetensors_free(&file);
+  return status;
+}

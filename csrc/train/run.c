@@ -1,0 +1,275 @@
+// Memory and life of a run, the iteration, inference.
+#include "run.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "schedule.h"
+
+// ---- memory ----
+
+static void plan_rollout(bw_run* run) {
+  bw_plan* plan = &run->plan;
+  bw_rollout_buffers* r = &run->rollout;
+  const int64_t games = run->config.rollout_games;
+  const int64_t batch = run->config.rollout_batch < games ? run->config.rollout_batch : games;
+  const int64_t plies = run->game->max_plies;
+  const int64_t state = (int64_t)run->game->state_bytes;
+#define ROLLOUT(name, element, ref, ...) BW_PLAN(plan, BW_LIFE_WORK, "rollout", name, element, ref, __VA_ARGS__)
+  ROLLOUT("setups", BW_ELEMENT_U8, &r->setups, games, (int64_t)sizeof(bw_game_setup));
+  ROLLOUT("states", BW_ELEMENT_U8, &r->states, games, state);
+  ROLLOUT("outcomes", BW_ELEMENT_I32, &r->outcomes, games);
+  ROLLOUT("plies", BW_ELEMENT_I32, &r->plies, games);
+  ROLLOUT("record counts", BW_ELEMENT_I32, &r->counts, games);
+  ROLLOUT("record states", BW_ELEMENT_U8, &r->record_states, games, plies, state);
+  ROLLOUT("record actions", BW_ELEMENT_I32, &r->record_actions, games, plies);
+  ROLLOUT("record players", BW_ELEMENT_I32, &r->record_players, games, plies);
+  ROLLOUT("record log probs", BW_ELEMENT_REAL, &r->record_log_probs, games, plies);
+  ROLLOUT("record values", BW_ELEMENT_REAL, &r->record_values, games, plies);
+  ROLLOUT("record advantages", BW_ELEMENT_REAL, &r->record_advantages, games, plies);
+  ROLLOUT("record returns", BW_ELEMENT_REAL, &r->record_returns, games, plies);
+  ROLLOUT("game list", BW_ELEMENT_I32, &run->list, batch);
+  ROLLOUT("rows", BW_ELEMENT_I32, &run->rows, batch);
+  ROLLOUT("row count", BW_ELEMENT_I32, &run->row_count, 1);
+  ROLLOUT("sample slots", BW_ELEMENT_I32, &run->slots, games, plies);
+  ROLLOUT("sample order", BW_ELEMENT_I32, &run->order, games, plies);
+  ROLLOUT("sample count", BW_ELEMENT_I32, &run->sample_count, 1);
+  ROLLOUT("moments", BW_ELEMENT_REAL, &run->moments, 5);
+#undef ROLLOUT
+}
+
+static int64_t max_samples(const bw_config* config, const bw_game* game) {
+  return config->rollout_games * game->max_plies;
+}
+
+static int64_t minibatch_rows(const bw_run* run) {
+  const int64_t samples = max_samples(&run->config, run->game);
+  return run->config.ppo_minibatch < samples ? run->config.ppo_minibatch : samples;
+}
+
+static int64_t activation_rows(const bw_run* run) {
+  const bw_config* c = &run->config;
+  const int64_t batch = c->rollout_batch < c->rollout_games ? c->rollout_batch : c->rollout_games;
+  return batch > minibatch_rows(run) ? batch : minibatch_rows(run);
+}
+
+static void plan_update(bw_run* run) {
+  const int64_t rows = minibatch_rows(run);
+#define UPDATE(name, element, ref, ...) BW_PLAN(&run->plan, BW_LIFE_WORK, "ppo", name, element, ref, __VA_ARGS__)
+  UPDATE("legal actions", BW_ELEMENT_I32, &run->masks, rows);
+  UPDATE("actions", BW_ELEMENT_I32, &run->actions, rows);
+  UPDATE("old log probs", BW_ELEMENT_REAL, &run->log_probs, rows);
+  UPDATE("advantages", BW_ELEMENT_REAL, &run->advantages, rows);
+  UPDATE("returns", BW_ELEMENT_REAL, &run->returns, rows);
+  UPDATE("statistics", BW_ELEMENT_REAL, &run->statistics, rows, BW_STATISTICS);
+  UPDATE("statistic totals", BW_ELEMENT_REAL, &run->totals, BW_STATISTICS);
+#undef UPDATE
+}
+
+bw_status bw_run_plan(bw_run* run, const bw_config* config, bw_device* device, bw_error* error) {
+  memset(run, 0, sizeof *run);
+  run->config = *config;
+  run->game_index = config->game_name;
+  run->game = bw_game_at(config->game_name);
+  run->device = device;
+  // Slots are 32-bit.
+  if (max_samples(config, run->game) > INT32_MAX) {
+    return bw_fail_option(error, "plan", "rollout.games", "too many", "at most 2^31 moves in an iteration");
+  }
+  bw_net_layout_make(&run->layout, (bw_net_shape){.kind = config->net_kind == BW_NET_MLP ? BW_NET_KIND_MLP : BW_NET_KIND_RESMLP,
+                                                  .inputs = run->game->inputs,
+                                                  .actions = run->game->actions,
+                                                  .width = config->net_width,
+                                                  .depth = config->net_depth});
+  bw_plan_init(&run->plan, device->backend->real_bytes);
+  bw_net_plan(&run->agent, &run->layout, device, &run->plan, "net", "agent", true);
+  if (config->opponents_pool > 0) {
+    bw_net_plan(&run->opponent, &run->layout, device, &run->plan, "net", "opponent", false);
+    BW_PLAN(&run->plan, BW_LIFE_STATE, "rollout", "opponent pool", BW_ELEMENT_REAL, &run->pool_weights,
+            config->opponents_pool, run->layout.parameters);
+  }
+  bw_activations_plan(&run->activations, &run->layout, &run->plan, "net", activation_rows(run), minibatch_rows(run));
+  plan_rollout(run);
+  plan_update(run);
+  bw_optimizer_plan(run);
+  return bw_plan_check(&run->plan, 0, error);
+}
+
+// ---- life ----
+
+static bool allocate_host(bw_run* run) {
+  const size_t games = (size_t)run->config.rollout_games;
+  const size_t samples = (size_t)max_samples(&run->config, run->game);
+  const int widest = run->game->inputs > run->game->actions + 1 ? run->game->inputs : run->game->actions + 1;
+  run->setups = calloc(games, sizeof *run->setups);
+  run->host_list = calloc(games, sizeof *run->host_list);
+  run->host_outcomes = calloc(games, sizeof *run->host_outcomes);
+  run->host_plies = calloc(games, sizeof *run->host_plies);
+  run->host_slots = calloc(samples, sizeof *run->host_slots);
+  run->host_order = calloc(samples, sizeof *run->host_order);
+  run->host_weights = calloc((size_t)run->layout.parameters, sizeof *run->host_weights);
+  run->host_rows = calloc((size_t)run->activations.max_rows * (size_t)widest, sizeof *run->host_rows);
+  run->members = calloc((size_t)run->config.opponents_pool + 1, sizeof *run->members);
+  return run->setups && run->host_list && run->host_outcomes && run->host_plies && run->host_slots &&
+         run->host_order && run->host_weights && run->host_rows && run->members;
+}
+
+void bw_run_destroy(bw_run* run) {
+  if (!run) return;
+  free(run->setups);
+  free(run->host_list);
+  free(run->host_outcomes);
+  free(run->host_plies);
+  free(run->host_slots);
+  free(run->host_order);
+  free(run->host_weights);
+  free(run->host_rows);
+  free(run->members);
+  bw_plan_free(&run->plan);
+  free(run);
+}
+
+static bw_status create(bw_run* run, const bw_config* config, bw_device* device, uint64_t available, bw_error* error) {
+  BW_TRY(bw_run_plan(run, config, device, error));
+  BW_TRY(bw_plan_check(&run->plan, available, error));
+  BW_TRY(bw_plan_take(&run->plan, device, error));
+  if (!allocate_host(run)) return bw_fail_memory(error, "create", "the host buffers of group 'rollout'", 0, available);
+  bw_net_bind(&run->agent, device);
+  if (config->opponents_pool > 0) bw_net_bind(&run->opponent, device);
+  bw_optimizer_bind(run);
+  bw_net_initialize(&run->layout, (uint64_t)config->run_seed, run->host_weights);
+  BW_TRY(bw_run_set_weights(run, run->host_weights, error));
+  bw_opponents_snapshot(run);
+  return bw_device_sync(device, error);
+}
+
+bw_status bw_run_create(const bw_config* config, bw_device* device, uint64_t available, bw_run** out, bw_error* error) {
+  bw_run* run = calloc(1, sizeof *run);
+  if (!run) return bw_fail_memory(error, "create", "the run", sizeof *run, 0);
+  const bw_status status = create(run, config, device, available, error);
+  if (status != BW_OK) {
+    bw_run_destroy(run);
+    return status;
+  }
+  *out = run;
+  return BW_OK;
+}
+
+bw_status bw_run_weights(bw_run* run, const float** weights, bw_error* error) {
+  BW_TRY(bw_download_real(run->device, run->host_weights, run->agent.parameters, run->layout.parameters, error));
+  *weights = run->host_weights;
+  return BW_OK;
+}
+
+bw_status bw_run_set_weights(bw_run* run, const float* weights, bw_error* error) {
+  BW_TRY(bw_upload_real(run->device, run->agent.parameters, weights, run->layout.parameters, error));
+  bw_net_pack(&run->agent, run->device);
+  return BW_OK;
+}
+
+// ---- the iteration ----
+
+static void copy_state(bw_run* run, bool restore) {
+  const size_t bytes = (size_t)run->layout.parameters * (size_t)run->device->backend->real_bytes;
+  const bw_ref live[3] = {run->agent.parameters, run->first_moment, run->second_moment};
+  const bw_ref saved[3] = {run->saved_parameters, run->saved_first_moment, run->saved_second_moment};
+  for (int i = 0; i < 3; ++i) {
+    run->device->backend->copy(run->device, restore ? live[i] : saved[i], restore ? saved[i] : live[i], bytes);
+  }
+  if (restore) bw_net_pack(&run->agent, run->device);
+}
+
+static void count_outcomes(const bw_run* run, bw_iteration* out) {
+  int64_t pool[3] = {0, 0, 0}, first[3] = {0, 0, 0};
+  for (int64_t g = 0; g < run->config.rollout_games; ++g) {
+    const int outcome = run->host_outcomes[g];
+    out->plies += run->host_plies[g];
+    const int for_first = outcome == BW_OUTCOME_FIRST ? 0 : outcome == BW_OUTCOME_DRAW ? 1 : 2;
+    ++first[for_first];
+    if (run->setups[g].opponent > 0) ++pool[run->setups[g].seat == 0 ? for_first : 2 - for_first];
+  }
+  const double games = (double)run->config.rollout_games;
+  const double pool_games = (double)(pool[0] + pool[1] + pool[2]);
+  out->win = (double)pool[0] / pool_games;  // NaN where there was none
+  out->draw = (double)pool[1] / pool_games;
+  out->loss = (double)pool[2] / pool_games;
+  out->first_win = (double)first[0] / games;
+  out->first_draw = (double)first[1] / games;
+  out->first_loss = (double)first[2] / games;
+}
+
+static bw_status iterate(bw_run* run, double progress, bw_iteration* out, bw_error* error) {
+  const bw_config* c = &run->config;
+  const double lr_share = bw_schedule(c->ppo_lr_schedule, 1, c->ppo_lr_final, progress);
+  const double flops = run->device->flops;
+  out->lr = c->ppo_lr * lr_share;
+  out->entropy_coef = bw_schedule(c->ppo_entropy_schedule, c->ppo_entropy, c->ppo_entropy_final, progress);
+
+  const uint64_t start = bw_now_ns();
+  run->device->prof.group = "collect";
+  bw_collect_setups(run);
+  const bw_play play = {.games = c->rollout_games, .opponents = run->member_count, .record = true};
+  BW_TRY(bw_collect_play(run, &play, error));
+  count_outcomes(run, out);
+
+  const uint64_t middle = bw_now_ns();
+  run->device->prof.group = "update";
+  BW_TRY(bw_ppo_update(run, lr_share, out->entropy_coef, out, error));
+  const char* tensor = NULL;
+  if (!bw_run_weights_finite(run, &tensor)) {
+    const bw_status status = bw_fail(error, BW_NUMERIC, "iterate", "NaN or infinity in %s after optimiser step %lld",
+                                     tensor, (long long)run->updates);
+    if (error) {
+      strncpy(error->path, tensor, sizeof error->path - 1);
+      error->step = run->updates;
+    }
+    return status;
+  }
+  const uint64_t end = bw_now_ns();
+
+  out->collect_seconds = (double)(middle - start) * 1e-9;
+  out->update_seconds = (double)(end - middle) * 1e-9;
+  out->flops = run->device->flops - flops;
+  return BW_OK;
+}
+
+bw_status bw_run_iterate(bw_run* run, double progress, bw_iteration* out, bw_error* error) {
+  memset(out, 0, sizeof *out);
+  const int64_t updates = run->updates;
+  copy_state(run, false);
+  const bw_status status = iterate(run, progress, out, error);
+  if (status != BW_OK) {
+    copy_state(run, true);
+    run->updates = updates;
+    return status;
+  }
+  ++run->iteration;
+  run->games += run->config.rollout_games;
+  run->samples += out->samples;
+  if (run->iteration % run->config.opponents_every == 0) bw_opponents_snapshot(run);
+  out->index = run->iteration;
+  out->games = run->config.rollout_games;
+  out->total_games = run->games;
+  out->total_samples = run->samples;
+  out->pool_size = run->member_count;
+  return BW_OK;
+}
+
+// ---- inference ----
+
+bw_status bw_run_infer(bw_run* run, const void* states, int64_t count, float* head, bw_error* error) {
+  const int64_t inputs = run->game->inputs, outputs = run->game->actions + 1;
+  run->device->prof.group = "evaluate";
+  for (int64_t first = 0; first < count; first += run->activations.max_rows) {
+    const int64_t left = count - first;
+    const int64_t rows = left < run->activations.max_rows ? left : run->activations.max_rows;
+    for (int64_t i = 0; i < rows; ++i) {
+      run->game->encode((const char*)states + (size_t)(first + i) * run->game->state_bytes, run->host_rows + i * inputs);
+    }
+    BW_TRY(bw_upload_real(run->device, run->activations.x, run->host_rows, rows * inputs, error));
+    bw_net_forward(run->device, &run->agent, &run->activations, rows);
+    BW_TRY(bw_download_real(run->device, head + first * outputs, run->activations.head, rows * outputs, error));
+  }
+  return bw_device_sync(run->device, error);
+}

@@ -1,0 +1,135 @@
+// A self-play PPO run on one device: state, memory, and one iteration = collect games, update the net.
+//
+//   run.c        memory and life, the iteration, inference
+//   collect.c    playing games
+//   ppo.c        advantages and the update
+//   optimizer.c  AdamW and Muon
+//   opponents.c  the pool of past policies
+//   checkpoint.c state to and from safetensors bytes
+#ifndef BW_TRAIN_RUN_H
+#define BW_TRAIN_RUN_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "../core/rng.h"
+#include "../core/safetensors.h"
+#include "../device/device.h"
+#include "../device/plan.h"
+#include "../games/registry.h"
+#include "../nets/net.h"
+#include "config.h"
+#include "metrics.h"
+
+// A pool member: snapshot `number` (1 = the initial policy) in row `row` of the pool's memory.
+typedef struct bw_member {
+  int64_t number;
+  int row;
+} bw_member;
+
+typedef struct bw_run {
+  bw_config config;
+  int game_index;
+  const bw_game* game;
+  bw_device* device;  // not owned
+  bw_plan plan;
+
+  // nets
+  bw_net_layout layout;
+  bw_net agent, opponent;
+  bw_activations activations;  // of collection and update in turn
+
+  // optimiser: moments [parameters], Muon scratch [width][width]
+  bw_ref first_moment, second_moment;
+  bw_ref muon_update, muon_gram, muon_square, muon_zero_bias;
+  bw_weight muon_weight, muon_gram_weight;
+  bw_ref square_partials, norm;
+
+  // state before the iteration, to go back to when it fails or is cancelled
+  bw_ref saved_parameters, saved_first_moment, saved_second_moment;
+
+  // the pool, oldest first
+  bw_ref pool_weights;  // [pool][parameters]
+  bw_member* members;
+  int member_count;
+  int64_t snapshots;  // taken so far, the initial policy included
+
+  // rollout
+  bw_rollout_buffers rollout;
+  bw_ref list, rows, row_count;  // i32 [batch], [batch], [1]
+  bw_game_setup* setups;         // host copies, [games]
+  int32_t *host_list, *host_outcomes, *host_plies;
+
+  // samples
+  bw_ref slots, order, sample_count, moments;
+  bw_ref masks, actions, log_probs, advantages, returns, statistics, totals;
+  int32_t *host_slots, *host_order;
+
+  float* host_weights;  // [parameters]
+  float* host_rows;     // [max rows][inputs or actions + 1], inference
+
+  int64_t iteration, games, samples, updates;  // done so far
+  atomic_int cancelled;
+} bw_run;
+
+// Adds everything that a run of this config needs to run->plan. The run is not usable yet.
+bw_status bw_run_plan(bw_run* run, const bw_config* config, bw_device* device, bw_error* error);
+
+// config must be checked. The device is borrowed. available: bytes that the plan may take, 0 if unknown.
+bw_status bw_run_create(const bw_config* config, bw_device* device, uint64_t available, bw_run** run, bw_error* error);
+void bw_run_destroy(bw_run* run);
+
+// One iteration; on failure or cancel the state is as before.
+bw_status bw_run_iterate(bw_run* run, double progress, bw_iteration* out, bw_error* error);
+
+// head[count][actions + 1] (logits, value) of `count` states, state_bytes apart.
+bw_status bw_run_infer(bw_run* run, const void* states, int64_t count, float* head, bw_error* error);
+
+// Refreshes and returns the host copy of the weights.
+bw_status bw_run_weights(bw_run* run, const float** weights, bw_error* error);
+bw_status bw_run_set_weights(bw_run* run, const float* weights, bw_error* error);
+
+// ---- collect.c ----
+
+// How a batch of games is played.
+typedef struct bw_play {
+  int64_t games;         // <= config.rollout_games; run->setups[0 .. games) are filled
+  int opponents;         // setups' opponents are 0 .. opponents
+  bool record;           // write training records
+  bool argmax;           // the agent plays its most probable move
+  bool uniform_opponent; // opponents move at random instead of by a pool member's net
+} bw_play;
+
+void bw_collect_setups(bw_run* run);  // draws the setups of the next iteration
+bw_status bw_collect_play(bw_run* run, const bw_play* play, bw_error* error);
+
+// Games against uniformly random moves: wins, draws and losses of the policy in each seat.
+bw_status bw_run_versus_random(bw_run* run, int64_t games, bool argmax, int64_t results[2][3], bw_error* error);
+
+// ---- ppo.c ----
+
+bw_status bw_ppo_update(bw_run* run, double lr_share, double entropy_coef, bw_iteration* out, bw_error* error);
+
+// ---- optimizer.c ----
+
+void bw_optimizer_plan(bw_run* run);
+void bw_optimizer_bind(bw_run* run);
+// Clips run->agent.gradients, steps, renews the packed weights. Returns the gradient's norm.
+double bw_optimizer_step(bw_run* run, double lr_share);
+// True when every weight is finite; else the name of the first tensor that is not.
+bool bw_run_weights_finite(bw_run* run, const char** tensor);
+
+// ---- opponents.c ----
+
+void bw_opponents_snapshot(bw_run* run);                     // the current policy enters the pool
+int bw_opponents_draw(const bw_run* run, uint32_t word);     // a member's index for one random word
+void bw_opponents_load(bw_run* run, int member);             // makes run->opponent play as that member
+bw_ref bw_opponents_weights(const bw_run* run, int member);  // [parameters]
+
+// ---- checkpoint.c ----
+
+bw_status bw_run_save(bw_run* run, bool bundle_pool, const bw_metadata* extra, int extra_count, uint8_t** bytes,
+                      size_t* size, bw_error* error);
+bw_status bw_run_load(bw_run* run, const uint8_t* bytes, size_t size, bw_error* error);
+
+#endif
