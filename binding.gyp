@@ -29,7 +29,7 @@
     {
       "target_name": "bellows",
       "dependencies": ["bellows_engine"],
-      "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_CPP_EXCEPTIONS"],
+      "defines": ["NAPI_VERSION=8", "NAPI_DISABLE_CPP_EXCEPTIONS"],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "sources": ["<!@(node -p \"require('./csrc/sources.json').binding.join(' ')\")"],
       "libraries": ["-lm"],

@@ -1,12 +1,7 @@
 // Every option of options.def: default, limits, just beyond them, wrong kinds, text round trip; then names, recipes
 // and the rules that span options.
-#include <math.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "../../csrc/train/config.h"
+
 #include "check.h"
 
 typedef struct row {
@@ -70,8 +65,7 @@ static void accept(const char* path, bw_value_kind kind, const char* text) {
   bw_config config = connect4();
   bw_error error;
   bw_status status = bw_config_set(&config, path, kind, text, &error);
-  if (status != BW_OK) fprintf(stderr, "%s = %s: %s\n", path, text, error.message);
-  CHECK(status == BW_OK);
+  CHECK_MSG(status == BW_OK, "%s = %s: %s", path, text, error.message);
 }
 
 // The value is refused, the error says where, what and what else, and the config is as it was.
@@ -81,8 +75,7 @@ static void refuse(const char* path, bw_value_kind kind, const char* text, const
   bw_error error;
   memset(&error, 0, sizeof error);
   bw_status status = bw_config_set(&config, path, kind, text, &error);
-  if (status != BW_OPTION) fprintf(stderr, "%s = %s was not refused\n", path, text);
-  CHECK(status == BW_OPTION);
+  CHECK_MSG(status == BW_OPTION, "%s = %s was not refused", path, text ? text : "null");
   CHECK(error.status == BW_OPTION);
   CHECK(strcmp(error.path, path) == 0);
   CHECK(strstr(error.received, text ? text : "null") != NULL);
@@ -123,8 +116,8 @@ static void test_numbers(void) {
     refuse(r->path, BW_VALUE_NUMBER, text, expected);
     snprintf(text, sizeof text, "%.17g", above);
     refuse(r->path, BW_VALUE_NUMBER, text, expected);
-    const char* const bad[] = {"nan", "NaN", "inf", "Infinity", "-Infinity", "1e999", "", " 1", "1 ", "+1", "0x1",
-                               "1,5", "1.", ".5", "1e", "--1", "one"};
+    const char* const bad[] = {"nan", "NaN", "inf", "Infinity", "-Infinity", "1e999", "",    " 1", "1 ",
+                               "+1",  "0x1", "1,5", "1.",       ".5",        "1e",    "--1", "one"};
     for (size_t k = 0; k < sizeof bad / sizeof bad[0]; ++k) refuse(r->path, BW_VALUE_NUMBER, bad[k], expected);
     snprintf(text, sizeof text, "%.17g", r->initial);
     refuse(r->path, BW_VALUE_STRING, text, expected);
@@ -190,7 +183,7 @@ static void test_enums(void) {
 // The indices that config.h names are those of the lists.
 static void test_enum_constants(void) {
   bw_config config = connect4();
-#define EXPECT(path, name, field, value)                                          \
+#define EXPECT(path, name, field, value)                                     \
   CHECK(bw_config_set(&config, path, BW_VALUE_STRING, name, NULL) == BW_OK); \
   CHECK(config.field == value)
   EXPECT("net.kind", "resmlp", net_kind, BW_NET_RESMLP);
@@ -244,8 +237,7 @@ static void unknown(const char* path, const char* hint) {
   CHECK(strncmp(error.path, path, sizeof error.path - 1) == 0);
   CHECK(error.received[0] != 0 || path[0] == 0);
   CHECK(error.expected[0] != 0);
-  if (strstr(error.message, hint) == NULL) fprintf(stderr, "%s: %s\n", path, error.message);
-  CHECK(strstr(error.message, hint) != NULL);
+  CHECK_MSG(strstr(error.message, hint) != NULL, "%.60s: %s", path, error.message);
   CHECK(same(&config, &before));
 }
 
@@ -281,11 +273,11 @@ static void test_games_and_recipes(void) {
   CHECK(config.game_name == 0);
   CHECK(strcmp(text_of(&config, "game.name"), "tictactoe") == 0);
   int applied = 0;
-#define RECIPE(game, path, value)                                            \
-  if (strcmp(#game, "tictactoe") == 0) {                                     \
-    const char* text = text_of(&config, path);                               \
+#define RECIPE(game, path, value)                                                 \
+  if (strcmp(#game, "tictactoe") == 0) {                                          \
+    const char* text = text_of(&config, path);                                    \
     CHECK(strcmp(text, value) == 0 || strtod(text, NULL) == strtod(value, NULL)); \
-    ++applied;                                                               \
+    ++applied;                                                                    \
   }
 #include "../../csrc/train/recipes.def"
 #undef RECIPE
@@ -350,4 +342,17 @@ static void test_rules(void) {
   config.ppo_optimizer = 9;
   CHECK(bw_config_check(&config, &error) == BW_OPTION);
   CHECK(strcmp(error.path, "ppo.optimizer") == 0);
+}
+
+int main(void) {
+  test_count_and_kinds();
+  test_numbers();
+  test_bools();
+  test_enums();
+  test_enum_constants();
+  test_round_trip();
+  test_unknown_paths();
+  test_games_and_recipes();
+  test_rules();
+  return check_summary("config");
 }
