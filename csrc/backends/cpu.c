@@ -220,6 +220,25 @@ typedef struct gradient_task {
   int64_t rows, out, in;
 } gradient_task;
 
+// sum[width] = column sums of x[rows][width], row stride ldx; rows ascend.
+static void sum_columns(const float* restrict x, int64_t ldx, int64_t rows, int64_t width, float* restrict sum) {
+  enum { STRIP = 16 };
+  for (int64_t base = 0; base < width; base += STRIP) {
+    float sums[STRIP] = {0};
+    const int64_t strip = width - base < STRIP ? width - base : STRIP;
+    if (strip == STRIP) {
+      for (int64_t i = 0; i < rows; ++i) {
+        for (int j = 0; j < STRIP; ++j) sums[j] += x[i * ldx + base + j];
+      }
+    } else {
+      for (int64_t i = 0; i < rows; ++i) {
+        for (int64_t j = 0; j < strip; ++j) sums[j] += x[i * ldx + base + j];
+      }
+    }
+    memcpy(sum + base, sums, (size_t)strip * sizeof(float));
+  }
+}
+
 static void gradient_range(void* context, int64_t first, int64_t last, int worker) {
   (void)worker;
   const gradient_task* t = context;
@@ -227,10 +246,7 @@ static void gradient_range(void* context, int64_t first, int64_t last, int worke
   const int64_t end = last * t->gemm->row_tile < t->out ? last * t->gemm->row_tile : t->out;
   if (begin >= end) return;
   t->gemm->outer(t->dy, t->out, t->x, t->in, (int)t->rows, (int)begin, (int)end, (int)t->in, 0, t->gradient, t->in);
-  for (int64_t j = begin; j < end; ++j) t->bias_gradient[j] = 0;
-  for (int64_t i = 0; i < t->rows; ++i) {
-    for (int64_t j = begin; j < end; ++j) t->bias_gradient[j] += t->dy[i * t->out + j];
-  }
+  sum_columns(t->dy + begin, t->out, t->rows, end - begin, t->bias_gradient + begin);
 }
 
 static void cpu_linear_gradient(bw_device* device, const bw_linear_gradient_args* args) {

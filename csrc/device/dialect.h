@@ -2,7 +2,7 @@
 // in a block, 1 included; each dialect gives the words their meaning.
 //
 //   KERNEL(name) { ... }         the kernel of op `name`; `args` is its const bw_NAME_args*
-//   IN(type, p)  OUT(type, p)    pointer p to args->p; OUT for anything written
+//   IN(type, p)  OUT(type, p)    pointer p to args->p; OUT for anything written. Two of them never overlap.
 //   IN_AT(type, p, ref)  OUT_AT  pointer p to any other buffer handle
 //   FOR_GRID(i, n)               i over 0..n-1, one item a thread
 //   FOR_TILES(t, n)              t over 0..n-1, one item a block: its threads then share the work with
@@ -40,8 +40,8 @@ typedef void (*bw_kernel)(const void* args, const bw_kernel_context* context);
   static void name##_body(const bw_##name##_args* args, const bw_kernel_context* context)
 
 #define BW_ADDRESS(ref) (context->buffers[(ref).buffer] + (ref).offset)
-#define IN_AT(type, p, ref) const type* p = (const type*)(const void*)BW_ADDRESS(ref)
-#define OUT_AT(type, p, ref) type* p = (type*)(void*)BW_ADDRESS(ref)
+#define IN_AT(type, p, ref) const type* BW_RESTRICT p = (const type*)(const void*)BW_ADDRESS(ref)
+#define OUT_AT(type, p, ref) type* BW_RESTRICT p = (type*)(void*)BW_ADDRESS(ref)
 #define IN(type, p) IN_AT(type, p, args->p)
 #define OUT(type, p) OUT_AT(type, p, args->p)
 
