@@ -1,5 +1,6 @@
 #include "cpu.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,19 +12,22 @@
 #endif
 #include <unistd.h>
 
+#include "cgroup.h"
+
 static const char* const kNames[BW_ISA_COUNT] = {"portable", "avx512"};
 
-const char* bw_isa_name(bw_isa isa) { return kNames[isa]; }
+const char* bw_isa_name(bw_isa isa) { return isa >= 0 && isa < BW_ISA_COUNT ? kNames[isa] : "unknown"; }
 
 #if defined(__x86_64__) && defined(BW_HAVE_AVX512)
-// AVX-512 F, DQ, BW, VL and FMA in the CPU, and the operating system saves the ZMM, mask and YMM state.
+// AVX-512 F, DQ, BW, VL and FMA in the CPU, and the operating system saves the registers that they use.
 static bool has_avx512(void) {
   unsigned a, b, c, d;
   if (!__get_cpuid(1, &a, &b, &c, &d)) return false;
   if (!(c & bit_OSXSAVE) || !(c & bit_FMA)) return false;
   unsigned low, high;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  if ((low & 0xE6) != 0xE6) return false;
+  const unsigned saved = 1u << 1 | 1u << 2 | 1u << 5 | 1u << 6 | 1u << 7;  // XMM, YMM, masks, ZMM 0-15, ZMM 16-31
+  if ((low & saved) != saved) return false;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
   const unsigned needed = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
   return (b & needed) == needed;
@@ -47,21 +51,24 @@ bw_status bw_isa_choose(bw_isa* isa, bw_error* error) {
     }
     return BW_OK;
   }
-  char expected[128] = "one of:";
+  char expected[128] = "available here:";
   for (int i = 0; i < BW_ISA_COUNT; ++i) {
     if (!bw_isa_available((bw_isa)i)) continue;
     if (strcmp(wanted, kNames[i]) == 0) {
       *isa = (bw_isa)i;
       return BW_OK;
     }
-    strcat(strcat(expected, " "), kNames[i]);
+    const size_t length = strlen(expected);
+    snprintf(expected + length, sizeof expected - length, " %s", kNames[i]);
   }
-  return bw_fail_option(error, "cpu", "BELLOWS_ISA", wanted, expected);
+  char received[64];
+  snprintf(received, sizeof received, "\"%s\"", wanted);
+  return bw_fail_option(error, "cpu", "BELLOWS_ISA", received, expected);
 }
 
-// The part behind ':' of the first line of `path` that starts with `key`.
+// What stands behind ':' on the first line of `path` that starts with `key`.
 static bool read_field(const char* path, const char* key, char* value, size_t size) {
-  FILE* file = fopen(path, "r");
+  FILE* file = fopen(path, "re");
   if (!file) return false;
   char line[256];
   bool found = false;
@@ -76,38 +83,32 @@ static bool read_field(const char* path, const char* key, char* value, size_t si
   return found;
 }
 
-static void find_name(char* name, size_t size) {
+static char cpu_name[128];
+
+static void find_name(void) {
 #ifdef __APPLE__
-  if (sysctlbyname("machdep.cpu.brand_string", name, &size, NULL, 0) == 0) return;
+  size_t size = sizeof cpu_name;
+  if (sysctlbyname("machdep.cpu.brand_string", cpu_name, &size, NULL, 0) == 0) return;
 #endif
-  if (!read_field("/proc/cpuinfo", "model name", name, size)) snprintf(name, size, "unknown");
+  if (read_field("/proc/cpuinfo", "model name", cpu_name, sizeof cpu_name) && cpu_name[0]) return;
+  snprintf(cpu_name, sizeof cpu_name, "unknown");
 }
 
 const char* bw_cpu_name(void) {
-  static _Thread_local char name[128];
-  if (!name[0]) find_name(name, sizeof name);
-  return name;
-}
-
-static uint64_t read_number(const char* path) {
-  FILE* file = fopen(path, "r");
-  if (!file) return 0;
-  unsigned long long value = 0;
-  if (fscanf(file, "%llu", &value) != 1) value = 0;  // "max"
-  fclose(file);
-  return value;
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, find_name);
+  return cpu_name;
 }
 
 uint64_t bw_memory_available(void) {
   const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-  uint64_t memory = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
+  uint64_t bytes = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
+  // What the system can give without swapping, where it says so.
   char field[64];
   unsigned long long kib = 0;
-  if (read_field("/proc/meminfo", "MemAvailable", field, sizeof field) && sscanf(field, "%llu", &kib) == 1) memory = kib * 1024;
-  const uint64_t limits[2] = {read_number("/sys/fs/cgroup/memory.max"),
-                              read_number("/sys/fs/cgroup/memory/memory.limit_in_bytes")};
-  for (int i = 0; i < 2; ++i) {
-    if (limits[i] > 0 && (memory == 0 || limits[i] < memory)) memory = limits[i];
+  if (read_field("/proc/meminfo", "MemAvailable", field, sizeof field) && sscanf(field, "%llu", &kib) == 1 && kib > 0) {
+    bytes = kib * 1024;
   }
-  return memory;
+  if (bytes > 0) bw_cgroup_limit_memory(&bytes);
+  return bytes;
 }

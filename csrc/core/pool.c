@@ -1,18 +1,22 @@
 #include "pool.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
 #endif
+#ifdef __linux__
+#include <sched.h>
+#endif
 #include <unistd.h>
 
-// Pauses before an idle worker (or a waiting caller) goes to sleep: a few microseconds, the gap between two kernels.
-enum { SPINS = 4000 };
+#include "cgroup.h"
+
+// Pauses before an idle worker (or a waiting caller) goes to sleep. A pause is 5 to 40 ns, so this outlasts the gap
+// between two kernels and the imbalance of one, and no more.
+enum { SPINS = 2000, CACHE_LINE = 64 };
 
 typedef struct pool_worker {
   bw_pool* pool;
@@ -23,17 +27,18 @@ typedef struct pool_worker {
 struct bw_pool {
   int threads;
   int spins;
-  pool_worker* workers;  // [threads], index 0 unused: the caller
-  // The job; written before `generation` is raised, read after it is seen.
+  pool_worker* workers;  // [threads]; index 0, the caller, is unused
+  // The job: written before `generation` is raised, read after the raise is seen.
   int64_t tasks;
   bw_pool_fn fn;
   void* context;
-  atomic_uint generation;  // raised once a job
-  atomic_int pending;      // workers that have not finished the job
+  atomic_uint generation;  // raised once a job; spun on by the workers
   atomic_int sleepers;     // workers asleep or about to be
-  atomic_bool caller_sleeps;
   atomic_bool quit;
-  pthread_mutex_t mutex;
+  // Written by every worker at the end of a job, spun on by the caller: on a line of its own.
+  _Alignas(CACHE_LINE) atomic_int pending;  // workers that have not finished the job
+  atomic_bool caller_sleeps;
+  _Alignas(CACHE_LINE) pthread_mutex_t mutex;
   pthread_cond_t wake;  // workers wait for a job
   pthread_cond_t done;  // the caller waits for the last worker
 };
@@ -46,12 +51,17 @@ static inline void relax(void) {
 #endif
 }
 
-static void run_share(bw_pool* pool, int worker) {
-  const int64_t first = pool->tasks * worker / pool->threads, last = pool->tasks * (worker + 1) / pool->threads;
+static void run_share(const bw_pool* pool, int worker) {
+  const int64_t first = pool->tasks * worker / pool->threads;
+  const int64_t last = pool->tasks * (worker + 1) / pool->threads;
   if (first < last) pool->fn(pool->context, first, last, worker);
 }
 
-// Returns when generation differs from `seen` or the pool quits.
+// No wake-up is lost, by the same argument both ways (all atomics here are sequentially consistent). The one who
+// waits first says so (sleepers, caller_sleeps), then looks for what it waits for (generation, pending); the other
+// changes that first, then looks whether somebody sleeps. One of the two sees the other. Who saw a sleeper signals
+// under the mutex, which the sleeper holds from its announcement until it is inside pthread_cond_wait.
+
 static void wait_for_job(bw_pool* pool, unsigned seen) {
   for (int i = 0; i < pool->spins; ++i) {
     if (atomic_load(&pool->generation) != seen) return;
@@ -65,12 +75,11 @@ static void wait_for_job(bw_pool* pool, unsigned seen) {
 }
 
 static void* worker_main(void* argument) {
-  pool_worker* worker = argument;
+  const pool_worker* worker = argument;
   bw_pool* pool = worker->pool;
-  unsigned seen = 0;
-  for (;;) {
+  // Every job waits for every worker, so no worker ever misses a generation.
+  for (unsigned seen = 0;; ++seen) {
     wait_for_job(pool, seen);
-    ++seen;
     if (atomic_load(&pool->quit)) return NULL;
     run_share(pool, worker->index);
     if (atomic_fetch_sub(&pool->pending, 1) == 1 && atomic_load(&pool->caller_sleeps)) {
@@ -81,8 +90,6 @@ static void* worker_main(void* argument) {
   }
 }
 
-// Raises the generation and wakes whoever sleeps. A worker that is about to sleep has either counted itself a sleeper
-// before our load, and we broadcast under its mutex, or it sees the new generation before it waits.
 static void publish(bw_pool* pool) {
   atomic_fetch_add(&pool->generation, 1);
   if (atomic_load(&pool->sleepers) > 0) {
@@ -116,27 +123,34 @@ void bw_pool_run(bw_pool* pool, int64_t tasks, bw_pool_fn fn, void* context) {
 }
 
 bw_status bw_pool_create(int threads, bw_pool** out, bw_error* error) {
-  bw_pool* pool = calloc(1, sizeof *pool);
-  pool_worker* workers = calloc((size_t)(threads < 1 ? 1 : threads), sizeof *workers);
+  *out = NULL;
+  if (threads < 1) return bw_fail(error, BW_OPTION, "pool.create", "a pool needs at least one thread, not %d", threads);
+  bw_pool* pool = aligned_alloc(CACHE_LINE, sizeof *pool);  // the size is a multiple of the alignment
+  pool_worker* workers = calloc((size_t)threads, sizeof *workers);
   if (!pool || !workers) {
     free(pool);
     free(workers);
-    return bw_fail_memory(error, "pool.create", "the thread pool", sizeof *pool, 0);
+    return bw_fail_memory(error, "pool.create", "the thread pool", sizeof *pool + (uint64_t)threads * sizeof *workers,
+                          0);
   }
-  pool->workers = workers;
+  *pool = (bw_pool){.threads = 1, .workers = workers};
   // With more threads than cores a spinning thread only keeps a working one from its core.
   pool->spins = threads <= bw_hardware_threads() ? SPINS : 1;
+  atomic_init(&pool->generation, 0);
+  atomic_init(&pool->sleepers, 0);
+  atomic_init(&pool->quit, false);
+  atomic_init(&pool->pending, 0);
+  atomic_init(&pool->caller_sleeps, false);
   pthread_mutex_init(&pool->mutex, NULL);
   pthread_cond_init(&pool->wake, NULL);
   pthread_cond_init(&pool->done, NULL);
-  pool->threads = 1;
   for (int i = 1; i < threads; ++i) {
     workers[i] = (pool_worker){.pool = pool, .index = i};
     if (pthread_create(&workers[i].handle, NULL, worker_main, &workers[i]) != 0) {
       bw_pool_destroy(pool);
       return bw_fail(error, BW_MEMORY, "pool.create", "the system refused thread %d of %d", i + 1, threads);
     }
-    ++pool->threads;
+    ++pool->threads;  // first read by a worker in a job, after all are started
   }
   *out = pool;
   return BW_OK;
@@ -156,38 +170,13 @@ void bw_pool_destroy(bw_pool* pool) {
 
 int bw_pool_threads(const bw_pool* pool) { return pool->threads; }
 
-// Cores granted by a cgroup quota, rounded up; 0 if there is none.
-static int quota_cores(void) {
-#ifdef __linux__
-  long long quota = -1, period = -1;
-  FILE* file = fopen("/sys/fs/cgroup/cpu.max", "r");
-  if (file) {
-    if (fscanf(file, "%lld %lld", &quota, &period) != 2) quota = -1;
-    fclose(file);
-  } else {
-    file = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "r");
-    if (file) {
-      if (fscanf(file, "%lld", &quota) != 1) quota = -1;
-      fclose(file);
-    }
-    file = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "r");
-    if (file) {
-      if (fscanf(file, "%lld", &period) != 1) period = -1;
-      fclose(file);
-    }
-  }
-  if (quota > 0 && period > 0) return (int)((quota + period - 1) / period);
-#endif
-  return 0;
-}
-
 int bw_hardware_threads(void) {
-  int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
+  const long online = sysconf(_SC_NPROCESSORS_ONLN);
+  int cores = online > 0 ? (int)online : 1;
 #ifdef __linux__
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) cores = CPU_COUNT(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) cores = CPU_COUNT(&set);
 #endif
-  const int quota = quota_cores();
-  if (quota > 0 && quota < cores) cores = quota;
-  return cores < 1 ? 1 : cores;
+  bw_cgroup_limit_cores(&cores);
+  return cores;
 }

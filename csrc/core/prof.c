@@ -10,7 +10,7 @@ uint64_t bw_now_ns(void) {
 }
 
 void bw_prof_reset(bw_prof* prof) {
-  const char* group = prof->group;
+  const char* group = prof->group;  // the phase goes on
   memset(prof, 0, sizeof *prof);
   prof->group = group;
 }
