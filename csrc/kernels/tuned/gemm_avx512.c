@@ -116,22 +116,31 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
 
 // ---- G = P^T Q ----
 
-#define OUTER(R)                                                                                           \
-  static void outer_##R(const float* p, int64_t ldp, const float* q, int64_t ldq, int rows, float* g,      \
-                        int64_t ldg, const epilogue* e) {                                                  \
-    __m512 s[R][2];                                                                                        \
-    for (int r = 0; r < R; ++r) s[r][0] = s[r][1] = _mm512_setzero_ps();                                   \
-    for (int m = 0; m < rows; ++m) {                                                                       \
-      const float* x = p + m * ldp;                                                                        \
-      const __m512 q0 = _mm512_maskz_loadu_ps(e->mask0, q + m * ldq);                                      \
-      const __m512 q1 = _mm512_maskz_loadu_ps(e->mask1, q + m * ldq + 16);                                 \
-      _Pragma("GCC unroll 8") for (int r = 0; r < R; ++r) {                                                \
-        const __m512 v = _mm512_set1_ps(x[r]);                                                             \
-        s[r][0] = _mm512_fmadd_ps(v, q0, s[r][0]);                                                         \
-        s[r][1] = _mm512_fmadd_ps(v, q1, s[r][1]);                                                         \
-      }                                                                                                    \
-    }                                                                                                      \
-    for (int r = 0; r < R; ++r) finish_row(s[r][0], s[r][1], g + r * ldg, e);                              \
+// Rows of p and q lie a power of two apart, which maps them onto a few cache sets, so a chunk of both is first copied
+// into small contiguous blocks. A tile goes through a chunk of m with its sums in registers and leaves them in g
+// between chunks: storing and reloading a float changes nothing, so the chain over m stays one chain.
+enum { CHUNK = 128, BLOCK_TILES = 16 };
+
+#define OUTER(R)                                                                                                   \
+  static void outer_##R(const float* p, const float* q, int rows, int first, float* g, int64_t ldg, __mmask16 mask0, \
+                        __mmask16 mask1) {                                                                         \
+    __m512 s[R][2];                                                                                                \
+    for (int r = 0; r < R; ++r) {                                                                                  \
+      s[r][0] = first ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask0, g + r * ldg);                           \
+      s[r][1] = first ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask1, g + r * ldg + 16);                      \
+    }                                                                                                              \
+    for (int m = 0; m < rows; ++m) {                                                                               \
+      const __m512 q0 = _mm512_load_ps(q + m * PANEL), q1 = _mm512_load_ps(q + m * PANEL + 16);                    \
+      _Pragma("GCC unroll 8") for (int r = 0; r < R; ++r) {                                                        \
+        const __m512 v = _mm512_set1_ps(p[m * ROWS + r]);                                                          \
+        s[r][0] = _mm512_fmadd_ps(v, q0, s[r][0]);                                                                 \
+        s[r][1] = _mm512_fmadd_ps(v, q1, s[r][1]);                                                                 \
+      }                                                                                                            \
+    }                                                                                                              \
+    for (int r = 0; r < R; ++r) {                                                                                  \
+      _mm512_mask_storeu_ps(g + r * ldg, mask0, s[r][0]);                                                          \
+      _mm512_mask_storeu_ps(g + r * ldg + 16, mask1, s[r][1]);                                                     \
+    }                                                                                                              \
   }
 OUTER(1)
 OUTER(2)
@@ -143,18 +152,43 @@ OUTER(7)
 OUTER(8)
 #undef OUTER
 
-typedef void (*outer_fn)(const float*, int64_t, const float*, int64_t, int, float*, int64_t, const epilogue*);
+typedef void (*outer_fn)(const float*, const float*, int, int, float*, int64_t, __mmask16, __mmask16);
 static const outer_fn kOuters[ROWS + 1] = {0, outer_1, outer_2, outer_3, outer_4, outer_5, outer_6, outer_7, outer_8};
+
+// Rows [0, rows) of p and q into columns of g from `first_row`, at most BLOCK_TILES tiles.
+static void outer_block(const float* p, int64_t ldp, const float* q, int64_t ldq, int rows, int first_row,
+                        int last_row, int columns, int first, float* g, int64_t ldg) {
+  float p_block[BLOCK_TILES][CHUNK * ROWS];
+  _Alignas(64) float q_strip[CHUNK * PANEL];
+  for (int i = first_row, tile = 0; i < last_row; i += ROWS, ++tile) {
+    const __mmask16 mask = lanes(last_row - i < ROWS ? last_row - i : ROWS);
+    for (int m = 0; m < rows; ++m) {
+      _mm256_storeu_ps(p_block[tile] + m * ROWS, _mm256_maskz_loadu_ps((__mmask8)mask, p + m * ldp + i));
+    }
+  }
+  for (int base = 0; base < columns; base += PANEL) {
+    const __mmask16 mask0 = lanes(columns - base), mask1 = lanes(columns - base - 16);
+    for (int m = 0; m < rows; ++m) {
+      _mm512_store_ps(q_strip + m * PANEL, _mm512_maskz_loadu_ps(mask0, q + m * ldq + base));
+      _mm512_store_ps(q_strip + m * PANEL + 16, _mm512_maskz_loadu_ps(mask1, q + m * ldq + base + 16));
+    }
+    for (int i = first_row, tile = 0; i < last_row; i += ROWS, ++tile) {
+      const int count = last_row - i < ROWS ? last_row - i : ROWS;
+      kOuters[count](p_block[tile], q_strip, rows, first, g + i * ldg + base, ldg, mask0, mask1);
+    }
+  }
+}
 
 static void outer(const float* p, int64_t ldp, const float* q, int64_t ldq, int rows, int first_row, int last_row,
                   int columns, int accumulate, float* g, int64_t ldg) {
-  // A strip of 32 columns of q stays in L1 while all tiles of p pass over it.
-  for (int base = 0; base < columns; base += PANEL) {
-    const epilogue e = {.mask0 = lanes(columns - base), .mask1 = lanes(columns - base - 16), .accumulate = accumulate};
-    for (int i = first_row; i < last_row; i += ROWS) {
-      const int count = last_row - i < ROWS ? last_row - i : ROWS;
-      kOuters[count](p + i, ldp, q + base, ldq, rows, g + i * ldg + base, ldg, &e);
-    }
+  for (int i = first_row; i < last_row; i += BLOCK_TILES * ROWS) {
+    const int end = last_row - i < BLOCK_TILES * ROWS ? last_row : i + BLOCK_TILES * ROWS;
+    int m = 0;
+    do {  // at least once: an empty sum is 0
+      const int chunk = rows - m < CHUNK ? rows - m : CHUNK;
+      outer_block(p + m * ldp, ldp, q + m * ldq, ldq, chunk, i, end, columns, m == 0 && !accumulate, g, ldg);
+      m += chunk;
+    } while (m < rows);
   }
 }
 
