@@ -133,7 +133,7 @@ void Engine::Define(Napi::Env env, Napi::Object exports) {
                                         InstanceMethod<&Engine::Policy>("policy"),
                                         InstanceMethod<&Engine::Save>("save"),
                                         InstanceMethod<&Engine::Load>("load"),
-                                        InstanceMethod<&Engine::PoolCount>("poolCount"),
+                                        InstanceMethod<&Engine::PoolSnapshots>("poolSnapshots"),
                                         InstanceMethod<&Engine::PoolGet>("poolGet"),
                                         InstanceMethod<&Engine::PoolPut>("poolPut"),
                                         InstanceMethod<&Engine::Weights>("weights"),
@@ -366,15 +366,28 @@ Napi::Value Engine::Load(const Napi::CallbackInfo& info) {
                        [](Napi::Env e, int&) { return e.Undefined(); }));
 }
 
-Napi::Value Engine::PoolCount(const Napi::CallbackInfo& info) {
+// poolSnapshots(): the snapshot numbers of the pool, slot by slot.
+Napi::Value Engine::PoolSnapshots(const Napi::CallbackInfo& info) {
   std::shared_ptr<EngineState> state = state_;
-  return Post(info.Env(), MakeJob<int>(
-                              info.Env(), "selfplay.poolCount",
-                              [state](int& count, bw_error*) {
-                                count = bw_selfplay_pool_count(state->run);
+  return Post(info.Env(), MakeJob<std::vector<int64_t>>(
+                              info.Env(), "selfplay.poolSnapshots",
+                              [state](std::vector<int64_t>& snapshots, bw_error* error) -> bw_status {
+                                int count = bw_selfplay_pool_count(state->run);
+                                for (int slot = 0; slot < count; ++slot) {
+                                  int64_t snapshot = 0;
+                                  const float* weights = nullptr;
+                                  BW_TRY(bw_selfplay_pool_get(state->run, slot, &snapshot, &weights, error));
+                                  snapshots.push_back(snapshot);
+                                }
                                 return BW_OK;
                               },
-                              [](Napi::Env e, int& count) { return Napi::Number::New(e, count); }));
+                              [](Napi::Env e, std::vector<int64_t>& snapshots) {
+                                Napi::Array array = Napi::Array::New(e, snapshots.size());
+                                for (size_t i = 0; i < snapshots.size(); ++i) {
+                                  array.Set(static_cast<uint32_t>(i), static_cast<double>(snapshots[i]));
+                                }
+                                return array;
+                              }));
 }
 
 // poolGet(slot): {snapshot, weights}, a copy.

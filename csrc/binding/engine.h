@@ -26,7 +26,7 @@ class Engine : public Napi::ObjectWrap<Engine> {
   Napi::Value Policy(const Napi::CallbackInfo& info);
   Napi::Value Save(const Napi::CallbackInfo& info);
   Napi::Value Load(const Napi::CallbackInfo& info);
-  Napi::Value PoolCount(const Napi::CallbackInfo& info);
+  Napi::Value PoolSnapshots(const Napi::CallbackInfo& info);
   Napi::Value PoolGet(const Napi::CallbackInfo& info);
   Napi::Value PoolPut(const Napi::CallbackInfo& info);
   Napi::Value Weights(const Napi::CallbackInfo& info);

@@ -1,0 +1,60 @@
+#!/usr/bin/env node
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Command, CommanderError } from "commander";
+import { packageRoot } from "../native.js";
+import { Context } from "./context.js";
+import { registerEval } from "./eval.js";
+import { registerGames } from "./games.js";
+import { registerInfo } from "./info.js";
+import { Output } from "./output.js";
+import { registerPlan } from "./plan.js";
+import { registerPlay } from "./play.js";
+import { registerPolicy } from "./policy.js";
+import { registerTrain } from "./train.js";
+
+/** Every command, in the order of the help. A new one is a file and a line here. */
+const commands = [registerTrain, registerEval, registerPlay, registerPolicy, registerPlan, registerInfo, registerGames];
+
+function version(): string {
+  return (JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as { version: string }).version;
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const end = args.indexOf("--");
+  const output = new Output((end < 0 ? args : args.slice(0, end)).includes("--json"));
+  const context = new Context(output);
+  context.listen();
+  const program = new Command("bellows")
+    .description("Trains small self-play PPO agents at hardware speed and certifies them exactly.")
+    .version(version())
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => output.text(text),
+      writeErr: (text) => output.note(text),
+      outputError: () => {}, // reported below, as every error
+    })
+    .configureHelp({ helpWidth: Math.min(process.stdout.columns || 100, 120) })
+    .addHelpText(
+      "after",
+      "\nExamples:\n" +
+        "  $ bellows train tictactoe                    train with the defaults, end with a certificate\n" +
+        "  $ bellows play runs/DIR                      play against the result\n" +
+        "  $ bellows train connect4 --minutes 10        train for ten minutes\n" +
+        "\nExit codes: 0 ok, 1 failed while running, 2 bad input, 130 interrupted.\n",
+    );
+  for (const register of commands) register(program, context);
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return context.exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) {
+      await output.emit({ type: "result" }); // --help, --version
+      return 0;
+    }
+    return output.fail(error);
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2));
+// A signal from here on finds nothing to stop: the streams are flushed and the process ends.

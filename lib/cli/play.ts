@@ -1,0 +1,144 @@
+import { createInterface } from "node:readline";
+import type { Command } from "commander";
+import { newestCheckpoint } from "../checkpoint.js";
+import type { PositionPolicy } from "../events.js";
+import { GAME_TITLES } from "../names.gen.js";
+import { type NativePosition, native, take } from "../native.js";
+import { SelfPlay } from "../selfplay.js";
+import type { Context } from "./context.js";
+import { collectThreads, type LoadFlags } from "./load.js";
+import { usage } from "./output.js";
+
+interface PlayFlags extends LoadFlags {
+  readonly first?: boolean;
+  readonly second?: boolean;
+  readonly hints?: boolean;
+  readonly sample?: boolean;
+}
+
+export function registerPlay(program: Command, context: Context): void {
+  program
+    .command("play")
+    .summary("play against a checkpoint in the terminal")
+    .description("Plays a game against a checkpoint. Type a move, `undo`, `hint`, or `quit`.")
+    .argument("<checkpoint>", "a .safetensors file, or a run directory (its newest checkpoint)")
+    .option("--first", "you move first (the default)")
+    .option("--second", "the policy moves first")
+    .option("--hints", "show the policy's probabilities before each of your moves")
+    .option("--sample", "the policy samples its moves instead of playing the most probable one")
+    .option("--threads <n>", "threads; never changes results")
+    .option("--json", "one JSON object a line on stdout")
+    .addHelpText("after", "\nExample:\n  $ bellows play runs/my-run --second --hints\n")
+    .action((path: string, flags: PlayFlags) => play(path, flags, context));
+}
+
+type Winner = "human" | "policy" | "draw" | null;
+
+async function play(path: string, flags: PlayFlags, context: Context): Promise<void> {
+  const { output } = context;
+  if (flags.first && flags.second) {
+    throw usage("--first and --second exclude each other", "--second", "both", "one of --first and --second");
+  }
+  const humanSeat = flags.second ? 1 : 0;
+  const file = await newestCheckpoint(path, (error) => output.warn(error.message));
+  const run = await SelfPlay.load(file.path, { ...collectThreads(flags), opponents: false });
+  const { name } = run.options.game;
+  const terminal = process.stdin.isTTY === true && !output.json;
+  const reader = createInterface({ input: process.stdin, ...(terminal ? { output: process.stdout } : {}) });
+  reader.on("SIGINT", () => context.interrupt("SIGINT"));
+  const lines = reader[Symbol.asyncIterator]();
+  try {
+    output.text(`${GAME_TITLES[name]}: you play ${humanSeat === 0 ? "first (X)" : "second (O)"}.\n`);
+    let moves = "";
+    let winner: Winner = null;
+    for (;;) {
+      const position = take(native().position(name, moves), "position");
+      const human = position.ply % 2 === humanSeat;
+      const board = position.board.endsWith("\n") ? position.board : `${position.board}\n`;
+      output.text(`\n${board}\n`);
+      await output.emit({ type: "position", moves, board: position.board, toMove: human ? "human" : "policy" });
+      if (position.result !== 0) {
+        winner = position.result === 2 ? "draw" : human ? "policy" : "human";
+        break;
+      }
+      if (human) {
+        if (flags.hints) output.text(hint(await run.policy(moves), position));
+        const next = await ask(lines, moves, position, run, context);
+        if (next === null) break;
+        moves = next;
+      } else {
+        const symbol = choose(await run.policy(moves), position, flags.sample ?? false);
+        output.text(`The policy plays ${symbol}.\n`);
+        await output.emit({ type: "move", by: "policy", move: symbol });
+        moves += symbol;
+      }
+    }
+    const words = { human: "You win.", policy: "The policy wins.", draw: "A draw." };
+    output.text(winner === null ? "\nStopped before the end.\n" : `${words[winner]}  Moves: ${moves}\n`);
+    await output.emit({
+      type: "result",
+      game: name,
+      checkpoint: file.path,
+      human: humanSeat === 0 ? "first" : "second",
+      moves,
+      winner,
+    });
+  } finally {
+    reader.close();
+    process.stdin.unref?.();
+    await run.close();
+  }
+}
+
+/** The moves after the human's answer; null at the end of input or on `quit`. */
+async function ask(
+  lines: AsyncIterator<string>,
+  moves: string,
+  position: NativePosition,
+  run: SelfPlay,
+  { output }: Context,
+): Promise<string | null> {
+  const symbols = position.legal.map(({ symbol }) => symbol);
+  for (;;) {
+    output.text(`Your move (${symbols.join(" ")}): `);
+    const { value, done } = await lines.next();
+    if (done) return null;
+    const answer = String(value).trim().toLowerCase();
+    if (answer === "") continue;
+    if (answer === "q" || answer === "quit" || answer === "exit") return null;
+    if (answer === "hint" || answer === "h") {
+      output.text(hint(await run.policy(moves), position));
+      continue;
+    }
+    if (answer === "undo" || answer === "u") {
+      if (moves.length >= 2) return moves.slice(0, -2);
+      output.text("There is nothing to undo.\n");
+      continue;
+    }
+    if (symbols.includes(answer)) {
+      await output.emit({ type: "move", by: "human", move: answer });
+      return moves + answer;
+    }
+    output.text(`${JSON.stringify(answer)} is not a move here.\n`);
+  }
+}
+
+function hint({ probabilities, value }: PositionPolicy, position: NativePosition): string {
+  const shares = position.legal.map(({ action, symbol }) => `${symbol}: ${(probabilities[action]! * 100).toFixed(1)}%`);
+  return `The policy would play ${shares.join("  ")}  (value ${value.toFixed(3)} for you)\n`;
+}
+
+function choose({ probabilities }: PositionPolicy, position: NativePosition, sample: boolean): string {
+  let best = position.legal[0]!;
+  if (sample) {
+    let rest = Math.random();
+    for (const move of position.legal) {
+      best = move;
+      rest -= probabilities[move.action]!;
+      if (rest < 0) break;
+    }
+  } else {
+    for (const move of position.legal) if (probabilities[move.action]! > probabilities[best.action]!) best = move;
+  }
+  return best.symbol;
+}

@@ -1,0 +1,69 @@
+// One live line on a terminal, sparse lines elsewhere; always on stderr.
+
+import cliProgress from "cli-progress";
+import type { Iteration } from "../events.js";
+import type { Output } from "./output.js";
+import { count, duration } from "./report.js";
+
+function figures({ index, loss, speed, roofline }: Iteration): string {
+  const share = Number.isNaN(roofline.fraction) ? "" : ` (${(roofline.fraction * 100).toFixed(0)}% of roof)`;
+  return (
+    `iteration ${index}, ${count(speed.gamesPerSecond)} games/s, policy loss ${loss.policy.toFixed(4)}, ` +
+    `value loss ${loss.value.toFixed(4)}, entropy ${loss.entropy.toFixed(3)}, ` +
+    `${roofline.gflops.toFixed(1)} GFLOP/s${share}`
+  );
+}
+
+/** Where a run of a given length is. */
+export class Progress {
+  readonly #output: Output;
+  readonly #total: number;
+  readonly #timed: boolean;
+  readonly #bar: cliProgress.SingleBar | null;
+  readonly #started = performance.now();
+  #first: number | null = null;
+  #tenth = 0;
+
+  /** @param total - iterations, or seconds where timed */
+  constructor(output: Output, total: number, timed: boolean) {
+    this.#output = output;
+    this.#total = total;
+    this.#timed = timed;
+    this.#bar = null;
+    if (!process.stderr.isTTY) return;
+    this.#bar = new cliProgress.SingleBar({
+      stream: process.stderr,
+      format: `{bar} {percentage}%  {figures}  ETA {remaining}`,
+      barCompleteChar: "#",
+      barIncompleteChar: ".",
+      barsize: 24,
+      hideCursor: true,
+      clearOnComplete: true,
+      stopOnComplete: false,
+      fps: 10,
+    });
+    this.#bar.start(total, 0, { figures: "starting", remaining: "?" });
+  }
+
+  update(iteration: Iteration): void {
+    const done = Math.min(this.#total, this.#timed ? iteration.seconds : iteration.index);
+    this.#first ??= this.#timed ? 0 : done - 1;
+    const elapsed = (performance.now() - this.#started) / 1e3;
+    const remaining = this.#timed
+      ? this.#total - done
+      : (elapsed / Math.max(1, done - this.#first)) * (this.#total - done);
+    const text = figures(iteration);
+    if (this.#bar) {
+      this.#bar.update(done, { figures: text, remaining: duration(remaining) });
+      return;
+    }
+    const tenth = Math.floor((10 * done) / this.#total);
+    if (tenth <= this.#tenth) return;
+    this.#tenth = tenth;
+    this.#output.note(`${tenth * 10}%  ${text}\n`);
+  }
+
+  stop(): void {
+    this.#bar?.stop();
+  }
+}

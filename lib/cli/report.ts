@@ -1,0 +1,101 @@
+// Evaluations as text for people.
+
+import type { Evaluation, Exploit, SeatShares } from "../events.js";
+
+const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+
+/** 12345 as 12,345. */
+export function count(value: number): string {
+  return whole.format(value);
+}
+
+/** A number of seconds as people say it. */
+export function duration(seconds: number): string {
+  if (!Number.isFinite(seconds)) return "?";
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  const minutes = Math.floor(seconds / 60);
+  const rest = Math.floor(seconds % 60);
+  return minutes < 60 ? `${minutes} min ${rest} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** Bytes with a binary unit. */
+export function bytes(value: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  let scaled = value;
+  while (scaled >= 1024 && unit < units.length - 1) {
+    scaled /= 1024;
+    ++unit;
+  }
+  return `${unit === 0 ? scaled : scaled.toFixed(1)} ${units[unit]}`;
+}
+
+/** Columns padded to their widest cell; the first to the left, the others to the right. */
+export function table(rows: readonly (readonly string[])[], indent = "  "): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
+  }
+  return rows
+    .map((row) => {
+      const cells = row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)));
+      return `${indent}${cells.join("   ").trimEnd()}\n`;
+    })
+    .join("");
+}
+
+function figure(value: number): string {
+  return value === 0 ? "0" : value.toFixed(6);
+}
+
+/** A best response's result in words: it wins (+1), draws (0), loses (-1), or something between. */
+function outcome(value: number): string {
+  const word = value === 0 ? " draw" : value === 1 ? " loss" : value === -1 ? " win" : "";
+  return `${figure(value)}${word}`;
+}
+
+function percent(value: number): string {
+  return `${(value * 100).toFixed(2)}%`;
+}
+
+function shares(name: string, seats: SeatShares): string[][] {
+  const row = (label: string, { win, draw, loss }: { win: number; draw: number; loss: number }) => [
+    label,
+    percent(win),
+    percent(draw),
+    percent(loss),
+  ];
+  return [row(name, seats), row("  playing first", seats.first), row("  playing second", seats.second)];
+}
+
+function exploit(name: string, { exploitability, first, second }: Exploit): string[] {
+  return [name, figure(exploitability), outcome(first), outcome(second)];
+}
+
+/** The certificate, or what stands in for it, as a block of text. */
+export function evaluationText({ certificate, versusRandom }: Evaluation): string {
+  let text = "";
+  if (certificate) {
+    text += `Certificate: a best response against the policy, exact over all ${count(certificate.states)} states\n\n`;
+    text += table([
+      ["policy", "exploitability", "plays first", "plays second"],
+      exploit("argmax", certificate.argmax),
+      exploit("sampled", certificate.sampled),
+    ]);
+    const { first, second } = certificate.argmax.worst;
+    const beaten = certificate.argmax.first > 0 || certificate.argmax.second > 0;
+    if (beaten) text += `\n  worst games of argmax: ${first} (it plays first), ${second} (it plays second)\n`;
+    text += "\n  Values are the best response's result: 0 means that no opponent can beat the policy.\n\n";
+  }
+  const { interval, games } = versusRandom;
+  const how = versusRandom.exact ? "exact" : `${count(games ?? 0)} games`;
+  text += `Against uniformly random play (${how})\n\n`;
+  text += table([
+    ["policy", "win", "draw", "loss"],
+    ...shares("argmax", versusRandom),
+    ...shares("sampled", versusRandom.sampled),
+  ]);
+  if (interval)
+    text += `\n  95% interval of the argmax win share: ${percent(interval[0])} to ${percent(interval[1])}\n`;
+  return text;
+}

@@ -1,0 +1,240 @@
+/** What went wrong, for programs. The command line adds its own: USAGE, INTERRUPTED, LEARNED_NOTHING. */
+export type ErrorCode =
+  | "OPTION"
+  | "MEMORY"
+  | "NUMERIC"
+  | "CHECKPOINT"
+  | "DEVICE"
+  | "STATE"
+  | "CANCELLED"
+  | "CLOSED"
+  | "NO_BINARY"
+  | "IO"
+  | "LOCKED"
+  | "USAGE"
+  | "INTERRUPTED"
+  | "LEARNED_NOTHING"
+  | "INTERNAL";
+
+/** What an error may say beside its message. */
+export interface ErrorDetails {
+  /** The function or kernel that failed, for example `selfplay.create`. */
+  op?: string | undefined;
+  /** The device it ran on; empty where none is involved. */
+  device?: string | undefined;
+  /** The option, field, tensor or file concerned. */
+  path?: string | null | undefined;
+  /** The value that was refused, as text. */
+  received?: string | null | undefined;
+  /** What is allowed. */
+  expected?: string | null | undefined;
+  cause?: unknown;
+}
+
+/** The base of every error that bellows throws on purpose. */
+export class BellowsError extends Error {
+  override name = "BellowsError";
+  readonly code: ErrorCode;
+  readonly op: string;
+  readonly device: string;
+  readonly path: string | null;
+  readonly received: string | null;
+  readonly expected: string | null;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.op = details.op ?? "";
+    this.device = details.device ?? "";
+    this.path = details.path || null;
+    this.received = details.received || null;
+    this.expected = details.expected || null;
+  }
+}
+
+/** An option or argument is unknown, of the wrong type, or out of range. */
+export class OptionError extends BellowsError {
+  override name = "OptionError";
+
+  constructor(message: string, details: ErrorDetails = {}) {
+    super("OPTION", message, details);
+  }
+}
+
+/** One row of a memory plan. */
+export interface PlanRow {
+  /** The option group that decides the size. */
+  readonly group: string;
+  readonly name: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly bytes: number;
+}
+
+/** Memory ran out, or a plan does not fit before anything is allocated. */
+export class OutOfMemoryError extends BellowsError {
+  override name = "OutOfMemoryError";
+  /** Bytes that were asked for. */
+  readonly needed: number;
+  /** Bytes that there are; 0 if unknown. */
+  readonly free: number;
+  /** What the run would allocate, where that is known. */
+  readonly plan: readonly PlanRow[] | null;
+
+  constructor(
+    message: string,
+    details: ErrorDetails & { needed: number; free: number; plan?: readonly PlanRow[] | null },
+  ) {
+    super("MEMORY", message, details);
+    this.needed = details.needed;
+    this.free = details.free;
+    this.plan = details.plan ?? null;
+  }
+}
+
+/** A loss, gradient or weight is not a finite number. The run is as it was before the failing step. */
+export class NumericError extends BellowsError {
+  override name = "NumericError";
+  /** The optimiser step. */
+  readonly step: number;
+  /** The tensor that is not finite. */
+  readonly tensor: string;
+
+  constructor(message: string, details: ErrorDetails & { step: number; tensor: string }) {
+    super("NUMERIC", message, { ...details, path: details.path ?? details.tensor });
+    this.step = details.step;
+    this.tensor = details.tensor;
+  }
+}
+
+/** A checkpoint is missing, unreadable, truncated, corrupt, or of another shape. */
+export class CheckpointError extends BellowsError {
+  override name = "CheckpointError";
+
+  constructor(message: string, details: ErrorDetails = {}) {
+    super("CHECKPOINT", message, details);
+  }
+}
+
+/** The device that was asked for is not available here. */
+export class DeviceError extends BellowsError {
+  override name = "DeviceError";
+
+  constructor(message: string, details: ErrorDetails = {}) {
+    super("DEVICE", message, details);
+  }
+}
+
+/** The run is closed. */
+export class ClosedError extends BellowsError {
+  override name = "ClosedError";
+
+  constructor(op = "", message = "the run is closed") {
+    super("CLOSED", message, { op });
+  }
+}
+
+/** No native binary for this platform was found. */
+export class NoBinaryError extends BellowsError {
+  override name = "NoBinaryError";
+  /** The files that were tried, and why each did not do. */
+  readonly tried: readonly string[];
+
+  constructor(message: string, tried: readonly string[], cause?: unknown) {
+    super("NO_BINARY", message, { cause });
+    this.tried = tried;
+  }
+}
+
+/** A file could not be read or written. */
+export class IoError extends BellowsError {
+  override name = "IoError";
+  /** The system's name of the failure, for example `ENOSPC`. */
+  readonly errno: string;
+  /** Whether the given path is at fault, rather than the system while running. */
+  readonly input: boolean;
+
+  constructor(message: string, details: ErrorDetails & { errno: string; input: boolean }) {
+    super("IO", message, details);
+    this.errno = details.errno;
+    this.input = details.input;
+  }
+}
+
+/** Failures of the system rather than of a path that was given. */
+const SYSTEM_FAULTS = new Set(["ENOSPC", "EDQUOT", "EIO", "EFBIG", "EMFILE", "ENFILE", "ENOMEM", "ENXIO"]);
+
+/** The system's name of a failure, or null for other errors. */
+export function errnoOf(error: unknown): string | null {
+  if (!(error instanceof Error)) return null;
+  const code = (error as NodeJS.ErrnoException).code;
+  return typeof code === "string" && /^E[A-Z0-9]+$/.test(code) ? code : null;
+}
+
+/**
+ * A file error as an {@link IoError}; other errors as they are.
+ *
+ * @param doing - what failed, for the message: "cannot write the checkpoint"
+ * @param running - whether the path had worked before, so that it is not bad input
+ */
+export function ioError(error: unknown, path: string, doing: string, running = false): unknown {
+  const errno = errnoOf(error);
+  if (errno === null || error instanceof BellowsError) return error;
+  const words = (error as Error).message.replace(/^E[A-Z0-9]+: /, "").replace(/,.*$/s, "");
+  return new IoError(`${doing}: ${path}: ${words} (${errno})`, {
+    op: "io",
+    path,
+    received: errno,
+    errno,
+    input: !running && !SYSTEM_FAULTS.has(errno),
+    cause: error,
+  });
+}
+
+/** An error as the engine gives it. */
+export interface NativeError {
+  readonly status: string;
+  readonly op: string;
+  readonly device: string;
+  readonly path: string;
+  readonly received: string;
+  readonly expected: string;
+  readonly message: string;
+  readonly needed: number;
+  readonly available: number;
+  readonly step: number;
+}
+
+export function isNativeError(error: unknown): error is NativeError {
+  return (
+    typeof error === "object" &&
+    error !== null &&
+    !(error instanceof Error) &&
+    typeof (error as NativeError).status === "string"
+  );
+}
+
+/** The typed error for an engine error; anything else as it is. */
+export function fromNative(error: unknown): unknown {
+  if (!isNativeError(error)) return error;
+  switch (error.status) {
+    case "OPTION":
+      return new OptionError(error.message, error);
+    case "MEMORY":
+      return new OutOfMemoryError(error.message, { ...error, needed: error.needed, free: error.available });
+    case "NUMERIC":
+      return new NumericError(error.message, { ...error, tensor: error.path });
+    case "CHECKPOINT":
+      return new CheckpointError(error.message, error);
+    case "DEVICE":
+      return new DeviceError(error.message, error);
+    case "CANCELLED":
+      return new BellowsError("CANCELLED", error.message, error);
+    case "CLOSED":
+      return new ClosedError(error.op, error.message);
+    case "STATE":
+      return new BellowsError("STATE", error.message, error);
+    default:
+      return new BellowsError("INTERNAL", error.message, error);
+  }
+}

@@ -1,0 +1,27 @@
+export {
+  BellowsError,
+  CheckpointError,
+  ClosedError,
+  DeviceError,
+  type ErrorCode,
+  IoError,
+  NoBinaryError,
+  NumericError,
+  OptionError,
+  OutOfMemoryError,
+  type PlanRow,
+} from "./errors.js";
+export type {
+  Certificate,
+  Evaluation,
+  Exploit,
+  Iteration,
+  PositionPolicy,
+  SeatShares,
+  Shares,
+  VersusRandom,
+} from "./events.js";
+export * from "./names.gen.js";
+export { resolveOptions } from "./options.js";
+export type { ProfileRow } from "./profile.js";
+export { type LoadArguments, type Plan, SelfPlay, type TensorInfo, type TrainArguments } from "./selfplay.js";

@@ -1,0 +1,449 @@
+// The folder of a run:
+//
+//   config.json                      the resolved options; there before anything else
+//   metrics.jsonl                    a line an iteration, synced before the next one begins
+//   checkpoints/000025.safetensors   generations, newest by name; run.checkpoints of them are kept
+//   checkpoints/opponents/HASH.safetensors   pool members, immutable, named by content
+//   result.json                      the final line, once the run has ended
+//   lock                             the process that is at work here
+//
+// A kill at any moment leaves a folder from which the run goes on: every file appears whole or not at all, and
+// checkpoints appear after what they refer to.
+
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import {
+  type FileHandle,
+  link,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  unlink,
+  writeFile,
+} from "node:fs/promises";
+import { hostname } from "node:os";
+import { basename, dirname, join, resolve } from "node:path";
+import {
+  type CheckpointFile,
+  generationName,
+  generations,
+  isAlive,
+  readCheckpoint,
+  removeStale,
+  syncDirectory,
+  writeAtomic,
+} from "./checkpoint.js";
+import { BellowsError, CheckpointError, errnoOf, IoError, ioError, OptionError } from "./errors.js";
+import type { Iteration } from "./events.js";
+import { native, settled, take } from "./native.js";
+import { isPlainObject, type ResolvedOptions, resolveEntries, toEntries } from "./options.js";
+import { internals, type SelfPlay } from "./selfplay.js";
+
+interface Lock {
+  readonly pid: number;
+  /** When the process started, so that a reused id is not taken for it; "" where the system does not say. */
+  readonly start: string;
+  readonly host: string;
+}
+
+function startOf(pid: number): string {
+  try {
+    // Field 22 of stat; the second one, the command in parentheses, may contain anything.
+    const text = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return text.slice(text.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+  } catch {
+    return "";
+  }
+}
+
+function holds(lock: Lock): boolean {
+  if (lock.host !== hostname()) return true; // another machine's process: cannot be asked
+  return isAlive(lock.pid) && (lock.start === "" || startOf(lock.pid) === lock.start);
+}
+
+function parseLock(text: string): Lock | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (!isPlainObject(value)) return null;
+    const { pid, start, host } = value;
+    if (typeof pid !== "number" || typeof start !== "string" || typeof host !== "string") return null;
+    return { pid, start, host };
+  } catch {
+    return null;
+  }
+}
+
+/** Takes the lock of a directory, from a dead process if need be. */
+async function takeLock(directory: string): Promise<string> {
+  const path = join(directory, "lock");
+  const own: Lock = { pid: process.pid, start: startOf(process.pid), host: hostname() };
+  const mine = join(directory, `.lock.${process.pid}.${Date.now()}`);
+  const text = `${JSON.stringify(own)}\n`;
+  try {
+    // Linked into place whole, so that no reader ever sees half of it.
+    await writeFile(mine, text, { flag: "wx" });
+    for (let attempt = 0; attempt < 10; ++attempt) {
+      try {
+        await link(mine, path);
+        return text;
+      } catch (error) {
+        const errno = errnoOf(error);
+        if (errno !== "EEXIST") {
+          // A file system without links.
+          await writeFile(path, text, { flag: "wx" });
+          return text;
+        }
+      }
+      const found = await readFile(path, "utf8").catch(() => null);
+      if (found === null) continue;
+      const holder = parseLock(found);
+      if (holder && holds(holder)) {
+        const elsewhere = holder.host === hostname() ? "" : ` of ${holder.host} (if it is gone, delete ${path})`;
+        throw new BellowsError("LOCKED", `${directory} is in use by process ${holder.pid}${elsewhere}`, {
+          op: "rundir",
+          path: directory,
+          received: `locked by process ${holder.pid}`,
+          expected: "a run directory that no other process works in",
+        });
+      }
+      // Moved aside, then looked at again: another process may have replaced it in between.
+      const aside = `${mine}.stale`;
+      await rename(path, aside).catch(() => {});
+      const moved = await readFile(aside, "utf8").catch(() => null);
+      if (moved !== null && moved !== found) await link(aside, path).catch(() => {});
+      await unlink(aside).catch(() => {});
+    }
+    throw new BellowsError("LOCKED", `the lock of ${directory} cannot be taken`, { op: "rundir", path: directory });
+  } catch (error) {
+    throw ioError(error, path, "cannot lock the run directory");
+  } finally {
+    await unlink(mine).catch(() => {});
+  }
+}
+
+async function readConfig(directory: string): Promise<ResolvedOptions> {
+  const path = join(directory, "config.json");
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    const errno = errnoOf(error) ?? "";
+    const status = await stat(directory).catch(() => null);
+    const missing =
+      status === null ? "there is no such directory" : status.isDirectory() ? null : "it is not a directory";
+    const why = missing ?? (errno === "ENOENT" ? "config.json is missing" : `config.json cannot be read (${errno})`);
+    throw new IoError(`${directory} holds no run: ${why}`, {
+      op: "rundir",
+      path: directory,
+      received: why,
+      expected: "a run directory that `bellows train` made",
+      errno,
+      input: true,
+      cause: error,
+    });
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new OptionError(`${path} is not JSON: ${(error as Error).message}`, {
+      op: "rundir",
+      path,
+      received: "text that is not JSON",
+      expected: "the options of a run",
+      cause: error,
+    });
+  }
+  return resolveEntries(toEntries(value, path));
+}
+
+/** How a run ended, as kept in result.json. Paths in it are relative to the directory. */
+export interface StoredResult {
+  readonly line: Readonly<Record<string, unknown>>;
+  readonly exitCode: number;
+}
+
+/** A run's folder, locked by this process until {@link close}. */
+export class RunDirectory {
+  readonly path: string;
+  readonly options: ResolvedOptions;
+  readonly #lock: string;
+  #metrics: FileHandle | undefined;
+  #members = new Map<number, string>();
+  #references = new Map<string, readonly string[]>();
+
+  private constructor(path: string, options: ResolvedOptions, lock: string) {
+    this.path = path;
+    this.options = options;
+    this.#lock = lock;
+  }
+
+  get checkpoints(): string {
+    return join(this.path, "checkpoints");
+  }
+
+  get #opponents(): string {
+    return join(this.checkpoints, "opponents");
+  }
+
+  /** Refuses a path that {@link create} could not use, before any work is done. */
+  static async check(path: string): Promise<void> {
+    let names: string[];
+    try {
+      names = await readdir(path);
+    } catch (error) {
+      if (errnoOf(error) === "ENOENT") return;
+      throw ioError(error, path, "cannot use the run directory");
+    }
+    if (names.length === 0) return;
+    throw new BellowsError(
+      "USAGE",
+      `${path} is not empty; continue the run in it with --resume ${path}, or choose another --out`,
+      {
+        op: "rundir",
+        path,
+        received: "a directory that is not empty",
+        expected: "a new or empty directory",
+      },
+    );
+  }
+
+  /**
+   * Makes the folder of a new run. It is prepared beside its place and renamed, so that it never lacks its
+   * config.json.
+   */
+  static async create(path: string, options: ResolvedOptions): Promise<RunDirectory> {
+    await RunDirectory.check(path);
+    const full = resolve(path);
+    const parent = dirname(full);
+    const prepared = join(parent, `.${basename(full)}.${process.pid}.new`);
+    const config = `${JSON.stringify(options, null, 2)}\n`;
+    try {
+      await mkdir(parent, { recursive: true });
+      await removePrepared(parent, basename(full));
+      let lock: string;
+      try {
+        await mkdir(prepared);
+        lock = await fill(prepared, config);
+        await rename(prepared, full);
+      } catch (error) {
+        await rm(prepared, { recursive: true, force: true });
+        // The parent may be closed to us while an empty folder waits in it, or the folder be a mount point.
+        const empty = await stat(full).catch(() => null);
+        if (!empty?.isDirectory()) throw error;
+        await RunDirectory.check(path);
+        lock = await fill(full, config);
+      }
+      await syncDirectory(parent);
+      return new RunDirectory(path, options, lock);
+    } catch (error) {
+      throw ioError(error, path, "cannot make the run directory");
+    }
+  }
+
+  /** The options of the run in a folder; nothing is changed. */
+  static async config(path: string): Promise<ResolvedOptions> {
+    return readConfig(path);
+  }
+
+  /** Opens the folder of a run that was interrupted, or has ended. */
+  static async open(path: string): Promise<RunDirectory> {
+    const options = await readConfig(path);
+    const lock = await takeLock(path);
+    const directory = new RunDirectory(path, options, lock);
+    try {
+      await mkdir(directory.#opponents, { recursive: true });
+      for (const folder of [path, directory.checkpoints, directory.#opponents]) await removeStale(folder);
+    } catch (error) {
+      await directory.close();
+      throw ioError(error, path, "cannot use the run directory");
+    }
+    return directory;
+  }
+
+  /** How the run ended; null while it has not. */
+  async result(): Promise<StoredResult | null> {
+    const path = join(this.path, "result.json");
+    const text = await readFile(path, "utf8").catch((error: unknown) => {
+      if (errnoOf(error) === "ENOENT") return null;
+      throw ioError(error, path, "cannot read the result");
+    });
+    if (text === null) return null;
+    try {
+      const value: unknown = JSON.parse(text);
+      if (isPlainObject(value) && isPlainObject(value.line) && typeof value.exitCode === "number") {
+        return { line: value.line, exitCode: value.exitCode };
+      }
+    } catch {
+      // Falls through: the run is judged anew from its last checkpoint.
+    }
+    return null;
+  }
+
+  async writeResult(result: StoredResult): Promise<void> {
+    await writeAtomic(join(this.path, "result.json"), `${JSON.stringify(result)}\n`, true);
+  }
+
+  /**
+   * Restores the newest valid generation into a run that was made with {@link options}.
+   *
+   * @param warn - told of generations that cannot be used; they are renamed to `NAME.corrupt`
+   * @returns the iteration restored, 0 where there is no checkpoint yet
+   */
+  async restore(run: SelfPlay, warn: (message: string) => void): Promise<number> {
+    const found = await generations(this.checkpoints);
+    let first: CheckpointError | undefined;
+    let restored = -1;
+    const broken: string[] = [];
+    for (const { iteration, path } of found) {
+      try {
+        const file = await readCheckpoint(path);
+        if (restored < 0) {
+          await internals.restore(run, file);
+          restored = iteration;
+        }
+        this.#remember(path, file);
+      } catch (error) {
+        if (!(error instanceof CheckpointError)) throw error;
+        first ??= error;
+        broken.push(path);
+        warn(error.message);
+      }
+    }
+    if (restored < 0 && first) throw first;
+    for (const path of broken) await rename(path, `${path}.corrupt`).catch(() => {});
+    return Math.max(restored, 0);
+  }
+
+  #remember(path: string, file: CheckpointFile): void {
+    this.#references.set(path, [...file.opponents.values()]);
+    for (const [snapshot, hash] of file.opponents) this.#members.set(snapshot, hash);
+  }
+
+  /** Opens metrics.jsonl and drops the lines after an iteration: those of work that is done anew. */
+  async openMetrics(iteration: number): Promise<void> {
+    const path = join(this.path, "metrics.jsonl");
+    try {
+      const text = await readFile(path).catch((error: unknown) => {
+        if (errnoOf(error) === "ENOENT") return Buffer.alloc(0);
+        throw error;
+      });
+      let keep = 0;
+      for (let start = 0; start < text.length; ) {
+        const end = text.indexOf(0x0a, start);
+        if (end < 0) break;
+        if (indexOf(text.toString("utf8", start, end)) > iteration) break;
+        keep = end + 1;
+        start = end + 1;
+      }
+      this.#metrics = await open(path, "a");
+      if (keep < text.length) await this.#metrics.truncate(keep);
+      await this.#metrics.sync();
+    } catch (error) {
+      throw ioError(error, path, "cannot open the metrics");
+    }
+  }
+
+  /** Appends one iteration; it is on the disk when this returns. */
+  async appendMetrics(iteration: Iteration): Promise<void> {
+    try {
+      await this.#metrics?.appendFile(`${JSON.stringify(iteration)}\n`);
+      await this.#metrics?.datasync();
+    } catch (error) {
+      throw ioError(error, join(this.path, "metrics.jsonl"), "cannot write the metrics", true);
+    }
+  }
+
+  /** Writes a generation and drops the oldest beyond `run.checkpoints`. Returns its path. */
+  async saveCheckpoint(run: SelfPlay, iteration: number): Promise<string> {
+    const path = join(this.checkpoints, generationName(iteration));
+    const opponents = await this.#saveOpponents(run);
+    await writeAtomic(path, await internals.encode(run, opponents), true);
+    this.#references.set(path, Object.values(opponents));
+    try {
+      const found = await generations(this.checkpoints);
+      for (const old of found.slice(this.options.run.checkpoints)) {
+        await unlink(old.path);
+        this.#references.delete(old.path);
+      }
+      const needed = new Set([...this.#references.values()].flat());
+      for (const name of await readdir(this.#opponents)) {
+        const hash = /^([0-9a-f]{64})\.safetensors$/.exec(name)?.[1];
+        if (hash && !needed.has(hash)) await unlink(join(this.#opponents, name));
+      }
+    } catch (error) {
+      throw ioError(error, this.checkpoints, "cannot remove old checkpoints", true);
+    }
+    return path;
+  }
+
+  /** Writes pool members that are not there yet. Returns the hash of each, by snapshot number. */
+  async #saveOpponents(run: SelfPlay): Promise<Record<string, string>> {
+    const engine = internals.engine(run);
+    const hashes: Record<string, string> = {};
+    const kept = new Map<number, string>();
+    for (const [slot, snapshot] of (await settled(engine.poolSnapshots())).entries()) {
+      let hash = this.#members.get(snapshot);
+      const known = hash && (await stat(join(this.#opponents, `${hash}.safetensors`)).catch(() => null));
+      if (!hash || !known) {
+        const { weights } = await settled(engine.poolGet(slot));
+        const bytes = new Uint8Array(take(native().member(weights), "bytes"));
+        hash = createHash("sha256").update(bytes).digest("hex");
+        await writeAtomic(join(this.#opponents, `${hash}.safetensors`), bytes, true);
+      }
+      kept.set(snapshot, hash);
+      hashes[String(snapshot)] = hash;
+    }
+    this.#members = kept;
+    return hashes;
+  }
+
+  /** Gives the folder free. */
+  async close(): Promise<void> {
+    await this.#metrics?.close().catch(() => {});
+    this.#metrics = undefined;
+    const path = join(this.path, "lock");
+    if ((await readFile(path, "utf8").catch(() => null)) === this.#lock) await unlink(path).catch(() => {});
+  }
+
+  /** Undoes {@link create} for a run that never began. */
+  async discard(): Promise<void> {
+    await this.close();
+    for (const name of ["metrics.jsonl", "config.json"]) await unlink(join(this.path, name)).catch(() => {});
+    for (const folder of [this.#opponents, this.checkpoints, this.path]) await rmdir(folder).catch(() => {});
+  }
+}
+
+/** Removes folders that dead processes were preparing for the same place. */
+async function removePrepared(parent: string, name: string): Promise<void> {
+  for (const found of await readdir(parent)) {
+    const [, pid] = /\.(\d+)\.new$/.exec(found) ?? [];
+    if (!pid || found !== `.${name}.${pid}.new` || isAlive(Number(pid))) continue;
+    await rm(join(parent, found), { recursive: true, force: true });
+  }
+}
+
+/** Fills a new folder; config.json last, since it makes the folder a run's. */
+async function fill(folder: string, config: string): Promise<string> {
+  const lock = await takeLock(folder);
+  await mkdir(join(folder, "checkpoints", "opponents"), { recursive: true });
+  await writeFile(join(folder, "metrics.jsonl"), "");
+  await writeAtomic(join(folder, "config.json"), config);
+  return lock;
+}
+
+/** The iteration of a metrics line; infinite for a line that is none, so that it and what follows is dropped. */
+function indexOf(line: string): number {
+  try {
+    const value: unknown = JSON.parse(line);
+    if (isPlainObject(value) && typeof value.index === "number") return value.index;
+  } catch {
+    // A damaged line.
+  }
+  return Number.POSITIVE_INFINITY;
+}

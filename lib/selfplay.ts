@@ -1,0 +1,513 @@
+import { createHash } from "node:crypto";
+import { dirname, join } from "node:path";
+import { markAsUntransferable } from "node:worker_threads";
+import {
+  type CheckpointFile,
+  corrupt,
+  encodeMetadata,
+  inspect,
+  namingFile,
+  newestCheckpoint,
+  readBytes,
+  writeAtomic,
+} from "./checkpoint.js";
+import {
+  BellowsError,
+  ClosedError,
+  fromNative,
+  isNativeError,
+  OptionError,
+  OutOfMemoryError,
+  type PlanRow,
+} from "./errors.js";
+import {
+  type Evaluation,
+  type Iteration,
+  type PositionPolicy,
+  seatShares,
+  toCertificate,
+  toIteration,
+  wilson,
+} from "./events.js";
+import {
+  type NativeEngine,
+  type NativeEntry,
+  type NativeIteration,
+  type NativeStarted,
+  native,
+  settled,
+  take,
+} from "./native.js";
+import {
+  checkArguments,
+  checkNumber,
+  describe,
+  fromEntries,
+  gameOf,
+  type ResolvedOptions,
+  type SelfPlayOptions,
+  toEntries,
+} from "./options.js";
+import { type ProfileRow, toProfile } from "./profile.js";
+
+/** What a run will allocate. */
+export interface Plan {
+  readonly rows: readonly PlanRow[];
+  readonly total: number;
+  /** Memory that this process can use; 0 if unknown. */
+  readonly available: number;
+}
+
+/** How long and how to train. Without `iterations` and `minutes`, `run.minutes` or `run.iterations` of the options. */
+export interface TrainArguments {
+  /** Iterations from here on. Schedules end with the last one. */
+  readonly iterations?: number | undefined;
+  /** Minutes from here on, instead; schedules follow the clock. */
+  readonly minutes?: number | undefined;
+  /** Aborting it ends the iteration in progress, which leaves no trace; `next()` rejects with `signal.reason`. */
+  readonly signal?: AbortSignal | undefined;
+  /** Iterations between evaluations, which {@link Iteration.evaluation} then has; default `run.evaluateEvery`. */
+  readonly evaluateEvery?: number | undefined;
+  /** Whether to measure the machine's peaks first (about 200 ms, once a process); default true. */
+  readonly roofline?: boolean | undefined;
+}
+
+/** What may differ from the run that wrote a checkpoint: nothing that changes results. */
+export interface LoadArguments {
+  readonly threads?: number | undefined;
+  readonly device?: ResolvedOptions["run"]["device"] | undefined;
+  /** False leaves the pool of opponents out: enough to judge a policy, not to train on; default true. */
+  readonly opponents?: boolean | undefined;
+}
+
+/** One tensor of the weights. */
+export interface TensorInfo {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** Where it begins in {@link SelfPlay.weights}, in numbers. */
+  readonly offset: number;
+}
+
+/** What run directories need of a run, beside what everybody may use. */
+export interface SelfPlayInternals {
+  /** Restores a checkpoint into a run with the same options. */
+  restore(run: SelfPlay, file: CheckpointFile): Promise<void>;
+  /** The state without the opponents' weights, which lie in files of their own. */
+  encode(run: SelfPlay, opponents: Readonly<Record<string, string>>): Promise<Uint8Array>;
+  engine(run: SelfPlay): NativeEngine;
+  stopped(run: SelfPlay): "certificate" | null;
+}
+
+export let internals: SelfPlayInternals;
+
+/** Positions that one request of the engine takes: other requests need not wait long. */
+const POLICY_BATCH = 1024;
+
+/** Games against random play where they cannot be computed exactly. */
+const RANDOM_GAMES = 2000;
+
+/**
+ * A self-play PPO run: weights, optimiser, opponents and counters, on a native thread of its own.
+ *
+ * Close it when done; an open run keeps its memory.
+ *
+ * @example
+ * ```ts
+ * const run = await SelfPlay.create({ game: { name: "tictactoe" }, run: { seed: 7 } });
+ * for await (const it of run.train({ iterations: 20 })) console.log(it.index, it.loss.policy);
+ * console.log((await run.evaluate()).certificate?.argmax.exploitability);
+ * await run.save("agent.safetensors");
+ * await run.close();
+ * ```
+ */
+export class SelfPlay implements AsyncDisposable {
+  /** The options with everything filled in. */
+  readonly options: ResolvedOptions;
+  /** Number of weights. */
+  readonly parameters: number;
+  /** The tensors, in the order in which {@link weights} has them. */
+  readonly tensors: readonly TensorInfo[];
+  /** Bytes that the engine has allocated. */
+  readonly bytes: number;
+
+  readonly #engine: NativeEngine;
+  #training = false;
+  #closing: Promise<void> | undefined;
+  #roof: Promise<unknown> | undefined;
+  #seconds = 0;
+  #clock: number | null = null;
+  #stopped: "certificate" | null = null;
+  #weights: Float32Array | undefined;
+  #source: string | null = null;
+  #withoutOpponents = false;
+
+  private constructor(engine: NativeEngine, started: NativeStarted) {
+    this.#engine = engine;
+    this.options = fromEntries(started.entries);
+    this.parameters = started.parameters;
+    this.tensors = started.tensors;
+    this.bytes = started.bytes;
+  }
+
+  /**
+   * Makes a run: checks the options, allocates everything, initialises the weights from `run.seed`.
+   *
+   * @throws {@link OptionError} {@link OutOfMemoryError} {@link DeviceError} {@link NoBinaryError}
+   */
+  static async create(options: SelfPlayOptions): Promise<SelfPlay> {
+    return SelfPlay.#start(toEntries(options));
+  }
+
+  static async #start(entries: readonly NativeEntry[]): Promise<SelfPlay> {
+    const game = gameOf(entries);
+    const engine = new (native().Engine)();
+    try {
+      return new SelfPlay(engine, await engine.start(game, entries));
+    } catch (error) {
+      await engine.close();
+      const typed = fromNative(error);
+      if (!(typed instanceof OutOfMemoryError)) throw typed;
+      const outcome = native().plan(game, entries);
+      throw new OutOfMemoryError(typed.message, {
+        ...typed,
+        needed: typed.needed,
+        free: typed.free,
+        plan: outcome.ok ? outcome.rows : null,
+      });
+    }
+  }
+
+  /** What a run with these options will allocate; allocates none of it. */
+  static async plan(options: SelfPlayOptions): Promise<Plan> {
+    const entries = toEntries(options);
+    const rows = take(native().plan(gameOf(entries), entries), "rows");
+    const { memory } = await settled(native().info(false));
+    return { rows, total: rows.reduce((sum, row) => sum + row.bytes, 0), available: memory };
+  }
+
+  /**
+   * Makes a run from a checkpoint: a file that {@link save} wrote, one of a run directory, or a run directory (its
+   * newest valid one). It goes on exactly as the run that wrote it.
+   *
+   * @throws {@link CheckpointError}
+   */
+  static async load(path: string, args: LoadArguments = {}): Promise<SelfPlay> {
+    checkArguments(args, "load", ["threads", "device", "opponents"]);
+    if (args.opponents !== undefined && typeof args.opponents !== "boolean") {
+      refuse("load.opponents", args.opponents, "true or false");
+    }
+    if (typeof path !== "string" || path === "") refuse("load.path", path, "the name of a file or run directory");
+    return SelfPlay.#fromFile(await newestCheckpoint(path), args);
+  }
+
+  static async #fromFile(file: CheckpointFile, args: LoadArguments): Promise<SelfPlay> {
+    let run: SelfPlay;
+    try {
+      const entries = toEntries(file.config, file.path);
+      const overrides = toEntries({ run: { threads: args.threads, device: args.device } });
+      // Options of the file first: what is wrong there is the file's fault, what is wrong in args the caller's.
+      take(native().resolve(gameOf(entries), entries), "entries");
+      run = await SelfPlay.#start([...entries, ...overrides]);
+    } catch (error) {
+      const ofCaller = error instanceof OptionError && (args.threads !== undefined || args.device !== undefined);
+      if (!(error instanceof OptionError) || (ofCaller && /^run\.(threads|device)$/.test(error.path ?? "")))
+        throw error;
+      throw corrupt(file.path, `its options are not valid here: ${error.message}`, error.path, error);
+    }
+    try {
+      await run.#restore(file, args.opponents ?? true);
+    } catch (error) {
+      await run.close();
+      throw error;
+    }
+    return run;
+  }
+
+  async #restore(file: CheckpointFile, opponents: boolean): Promise<void> {
+    try {
+      await settled(this.#engine.load(file.bytes));
+      this.#withoutOpponents = !file.bundled && !opponents;
+      if (!file.bundled && opponents) await this.#readOpponents(file);
+    } catch (error) {
+      throw namingFile(file.path, error);
+    }
+    this.#seconds = file.seconds;
+    this.#stopped = file.stopped;
+    this.#source = file.path;
+  }
+
+  /** The checkpoint file that this run was loaded from; null for a new run. */
+  get source(): string | null {
+    return this.#source;
+  }
+
+  /** Gives the engine the pool members that lie beside a checkpoint. */
+  async #readOpponents(file: CheckpointFile): Promise<void> {
+    const snapshots = await settled(this.#engine.poolSnapshots());
+    for (const [slot, snapshot] of snapshots.entries()) {
+      const hash = file.opponents.get(snapshot);
+      if (!hash) throw corrupt(file.path, `opponent ${snapshot} of the pool is in no file`, "bellows.opponents");
+      const path = join(dirname(file.path), "opponents", `${hash}.safetensors`);
+      const bytes = await readBytes(path);
+      if (createHash("sha256").update(bytes).digest("hex") !== hash) {
+        throw corrupt(path, "the content does not match the hash in its name");
+      }
+      const tensor = inspect(path, bytes).tensors.find(({ name }) => name === "weights");
+      if (tensor?.dtype !== "F32") throw corrupt(path, "has no tensor weights of F32", "weights");
+      const copy = bytes.slice(tensor.offset, tensor.offset + tensor.bytes);
+      try {
+        await settled(this.#engine.poolPut(slot, new Float32Array(copy.buffer, 0, copy.byteLength / 4)));
+      } catch (error) {
+        throw namingFile(path, error);
+      }
+    }
+  }
+
+  /**
+   * Trains; yields each iteration. An iteration starts when `next()` is called, never ahead, so `save` and `evaluate`
+   * in the loop see what was just yielded, and `break` stops cleanly.
+   */
+  train(args: TrainArguments = {}): AsyncGenerator<Iteration, void, undefined> {
+    checkArguments(args, "train", ["iterations", "minutes", "signal", "evaluateEvery", "roofline"]);
+    checkNumber(args.iterations, "train.iterations", 0, Number.MAX_SAFE_INTEGER, true);
+    checkNumber(args.minutes, "train.minutes", 0, 1e9, false);
+    checkNumber(args.evaluateEvery, "train.evaluateEvery", 0, Number.MAX_SAFE_INTEGER, true);
+    const { signal, roofline } = args;
+    if (signal !== undefined && !(signal instanceof AbortSignal)) refuse("train.signal", signal, "an AbortSignal");
+    if (roofline !== undefined && typeof roofline !== "boolean") refuse("train.roofline", roofline, "true or false");
+    if (args.iterations !== undefined && args.minutes !== undefined) {
+      refuse("train.minutes", args.minutes, "left out where iterations is given");
+    }
+    return this.#train(args);
+  }
+
+  async *#train(args: TrainArguments): AsyncGenerator<Iteration, void, undefined> {
+    const { signal } = args;
+    this.#assertOpen("train");
+    if (this.#training) throw new BellowsError("STATE", "this run is training already", { op: "train" });
+    if (this.#withoutOpponents) {
+      throw new BellowsError("STATE", "this run was loaded without its opponents: it cannot train", { op: "train" });
+    }
+    this.#training = true;
+    try {
+      if (signal?.aborted) throw signal.reason;
+      if (args.roofline ?? true) await this.#measureRoof();
+      const { run } = this.options;
+      const every = args.evaluateEvery ?? run.evaluateEvery;
+      const timed = args.minutes !== undefined || (args.iterations === undefined && run.minutes > 0);
+      const minutes = args.minutes ?? run.minutes;
+      const asked = args.iterations ?? run.iterations;
+      let done = (await settled(this.#engine.counters())).iteration;
+      const total = done + asked;
+      const limit = this.#seconds + minutes * 60;
+      this.#clock = performance.now();
+      while (timed ? this.seconds < limit : done < total) {
+        const progress = timed ? Math.min(1, this.seconds / limit) : done / Math.max(1, total - 1);
+        const raw = await this.#iterate(progress, signal);
+        done = raw.index;
+        this.#stopped = null;
+        const evaluation = every > 0 && done % every === 0 ? await this.evaluate() : null;
+        if (run.stopAtCertificate && evaluation?.certificate?.argmax.exploitability === 0) {
+          this.#stopped = "certificate";
+        }
+        yield toIteration(raw, this.seconds, evaluation, this.#stopped);
+        if (this.#stopped) return;
+      }
+    } finally {
+      this.#seconds = this.seconds;
+      this.#clock = null;
+      this.#training = false;
+    }
+  }
+
+  async #iterate(progress: number, signal: AbortSignal | undefined): Promise<NativeIteration> {
+    if (signal?.aborted) throw signal.reason;
+    const cancel = () => this.#engine.cancel();
+    signal?.addEventListener("abort", cancel, { once: true });
+    try {
+      return await this.#engine.iterate(progress);
+    } catch (error) {
+      if (isNativeError(error) && error.status === "CANCELLED") {
+        if (this.#closing) throw new ClosedError("train", "the run was closed while it was training");
+        if (signal?.aborted) throw signal.reason;
+      }
+      throw fromNative(error);
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+    }
+  }
+
+  #measureRoof(): Promise<unknown> {
+    this.#roof ??= settled(this.#engine.measureRoof()).catch((error: unknown) => {
+      this.#roof = undefined;
+      throw error;
+    });
+    return this.#roof;
+  }
+
+  #assertOpen(op: string): void {
+    if (this.#closing) throw new ClosedError(op);
+  }
+
+  /** Training time since the run began, in seconds of the wall clock; a resumed run counts on. */
+  get seconds(): number {
+    return this.#seconds + (this.#clock === null ? 0 : (performance.now() - this.#clock) / 1e3);
+  }
+
+  /** Iterations, games, trained moves and optimiser steps since the run began. */
+  async counters(): Promise<{ iteration: number; games: number; samples: number; updates: number }> {
+    return settled(this.#engine.counters());
+  }
+
+  /**
+   * What the policy is worth: the exact certificate where the game's tree is small enough, and the result against
+   * uniformly random play (exact there, otherwise 2,000 games).
+   */
+  async evaluate(): Promise<Evaluation> {
+    let exact: Awaited<ReturnType<NativeEngine["certify"]>> | null = null;
+    try {
+      exact = await this.#engine.certify();
+    } catch (error) {
+      // STATE: the tree is too large.
+      if (!isNativeError(error) || error.status !== "STATE") throw fromNative(error);
+    }
+    if (exact) {
+      const sampled = seatShares(...exact.sampledRandom);
+      const argmax = seatShares(...exact.argmaxRandom);
+      return {
+        certificate: toCertificate(exact),
+        versusRandom: { ...argmax, sampled, exact: true, games: null, interval: null },
+      };
+    }
+    const argmax = await settled(this.#engine.versusRandom(RANDOM_GAMES, true));
+    const sampled = await settled(this.#engine.versusRandom(RANDOM_GAMES, false));
+    const shares = seatShares(argmax.first, argmax.second);
+    return {
+      certificate: null,
+      versusRandom: {
+        ...shares,
+        sampled: seatShares(sampled.first, sampled.second),
+        exact: false,
+        games: RANDOM_GAMES,
+        interval: wilson(shares.win, RANDOM_GAMES),
+      },
+    };
+  }
+
+  /**
+   * Policy and value at a position, given as the moves that lead there (`""` is the start), or at many positions.
+   *
+   * @throws {@link OptionError} for an illegal move; its path is `moves`, or `moves[i]` of many
+   */
+  policy(moves: string): Promise<PositionPolicy>;
+  policy(moves: readonly string[]): Promise<PositionPolicy[]>;
+  async policy(moves: string | readonly string[]): Promise<PositionPolicy | PositionPolicy[]> {
+    const list: readonly unknown[] = Array.isArray(moves) ? moves : [moves];
+    const pathOf = (index: number) => (Array.isArray(moves) ? `moves[${index}]` : "moves");
+    for (const [index, item] of list.entries()) {
+      if (typeof item === "string") continue;
+      throw new OptionError(`${pathOf(index)} is ${describe(item)}; it must be a string of moves`, {
+        op: "policy",
+        path: pathOf(index),
+        received: describe(item),
+        expected: "a string of moves",
+      });
+    }
+    const positions: PositionPolicy[] = [];
+    for (let start = 0; start < list.length; start += POLICY_BATCH) {
+      const batch = list.slice(start, start + POLICY_BATCH) as string[];
+      try {
+        const { actions, logits, probabilities, values, terminal } = await this.#engine.policy(batch);
+        for (const [i, text] of batch.entries()) {
+          positions.push({
+            moves: text,
+            logits: logits.slice(i * actions, (i + 1) * actions),
+            probabilities: probabilities.slice(i * actions, (i + 1) * actions),
+            value: values[i]!,
+            terminal: terminal[i] === 1,
+          });
+        }
+      } catch (error) {
+        if (!isNativeError(error) || error.status !== "OPTION") throw fromNative(error);
+        throw new OptionError(error.message, { ...error, path: pathOf(start + error.step) });
+      }
+    }
+    return Array.isArray(moves) ? positions : positions[0]!;
+  }
+
+  /** Where the time went since the run was made, as of the last finished iteration. */
+  profile(): ProfileRow[] {
+    this.#assertOpen("profile");
+    return toProfile(this.#engine.profile());
+  }
+
+  /**
+   * The weights as the last finished iteration left them: a view of the engine's own memory, which the next call
+   * renews and {@link close} empties. See {@link tensors} for what lies where.
+   */
+  async weights(): Promise<Float32Array> {
+    const buffer = await settled(this.#engine.weights());
+    if (this.#closing) throw new ClosedError("weights");
+    // Moved to another thread it would outlive the engine's memory.
+    markAsUntransferable(buffer);
+    if (this.#weights?.buffer !== buffer) this.#weights = new Float32Array(buffer);
+    return this.#weights;
+  }
+
+  /** SHA-256 of the weights' bytes (fp32, little-endian, in the order of {@link tensors}), in hexadecimal. */
+  async weightsHash(): Promise<string> {
+    const weights = await this.weights();
+    const bytes = new Uint8Array(weights.buffer, weights.byteOffset, weights.byteLength);
+    return createHash("sha256").update(bytes).digest("hex");
+  }
+
+  /**
+   * Writes everything to one file, opponents included: {@link load} goes on exactly from here. The file is replaced at
+   * once or not at all.
+   */
+  async save(path: string): Promise<void> {
+    if (typeof path !== "string" || path === "") refuse("save.path", path, "the name of a file");
+    const bytes = await this.#encode(true, {});
+    await writeAtomic(path, bytes);
+  }
+
+  async #encode(bundle: boolean, opponents: Readonly<Record<string, string>>): Promise<Uint8Array> {
+    const metadata = encodeMetadata({
+      config: this.options,
+      version: native().version,
+      seconds: this.seconds,
+      stopped: this.#stopped,
+      opponents,
+    });
+    return new Uint8Array(await settled(this.#engine.save(bundle, metadata)));
+  }
+
+  /** Ends what runs, frees the memory, joins the thread. Calls after it reject with {@link ClosedError}. */
+  close(): Promise<void> {
+    this.#weights = undefined;
+    this.#closing ??= this.#engine.close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  static {
+    internals = {
+      restore: (run, file) => run.#restore(file, true),
+      encode: (run, opponents) => run.#encode(false, opponents),
+      engine: (run) => run.#engine,
+      stopped: (run) => run.#stopped,
+    };
+  }
+}
+
+function refuse(path: string, value: unknown, expected: string): never {
+  throw new OptionError(`${path} is ${describe(value)}; it must be ${expected}`, {
+    op: path.split(".")[0],
+    path,
+    received: describe(value),
+    expected,
+  });
+}
