@@ -87,13 +87,9 @@ BW_INLINE void connect4_mirror(connect4_state* s) {
 
 BW_INLINE int connect4_mirror_action(int action) { return connect4_COLS - 1 - action; }
 
-// Occupied cells plus a bottom row carry one bit into the cell above each column's stones; with the first player's
-// stones below it, a column's 7 bits say both its height and its colours.
-BW_INLINE uint64_t connect4_key(const connect4_state* s) {
-  uint64_t bottom_row = 0;
-  for (int col = 0; col < connect4_COLS; ++col) bottom_row |= (uint64_t)1 << connect4_bit(0, col);
-  return s->stones[0] + (s->stones[0] | s->stones[1]) + bottom_row;
-}
+// A column of height h has 2^h - 1 in `occupied` and at most as much in `stones`: the sum is from 2^h - 1 to
+// 2^(h+1) - 2, another range for each height, so that 7 bits hold a column's height and colours (Pons).
+BW_INLINE uint64_t connect4_key(const connect4_state* s) { return s->stones[0] + (s->stones[0] | s->stones[1]); }
 
 BW_INLINE int connect4_symbol(int action) { return '1' + action; }
 
