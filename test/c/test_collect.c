@@ -1,0 +1,276 @@
+// Collection: what is recorded, by whom, and that nothing depends on batches or threads.
+#include "../../csrc/device/dialect_cpu.h"
+#include "../../csrc/games/games.gen.h"
+#include "../../csrc/kernels/policy.h"
+#include "train_helpers.h"
+
+typedef struct records {
+  int64_t slots;
+  int32_t *counts, *outcomes, *actions, *players;
+  float *log_probs, *values, *advantages, *returns;
+  char* states;
+} records;
+
+static void* fetch(bw_run* run, bw_ref ref, size_t bytes) {
+  void* memory = malloc(bytes + 1);
+  REQUIRE(memory != NULL);
+  run->device->backend->download(run->device, memory, ref, bytes);
+  return memory;
+}
+
+static records fetch_records(bw_run* run) {
+  const size_t games = (size_t)run->config.rollout_games, slots = games * (size_t)run->game->max_plies;
+  const bw_rollout_buffers* r = &run->rollout;
+  return (records){.slots = (int64_t)slots,
+                   .counts = fetch(run, r->counts, games * 4),
+                   .outcomes = fetch(run, r->outcomes, games * 4),
+                   .actions = fetch(run, r->record_actions, slots * 4),
+                   .players = fetch(run, r->record_players, slots * 4),
+                   .log_probs = fetch(run, r->record_log_probs, slots * 4),
+                   .values = fetch(run, r->record_values, slots * 4),
+                   .advantages = fetch(run, r->record_advantages, slots * 4),
+                   .returns = fetch(run, r->record_returns, slots * 4),
+                   .states = fetch(run, r->record_states, slots * run->game->state_bytes)};
+}
+
+static void free_records(records* r) {
+  free(r->counts);
+  free(r->outcomes);
+  free(r->actions);
+  free(r->players);
+  free(r->log_probs);
+  free(r->values);
+  free(r->advantages);
+  free(r->returns);
+  free(r->states);
+}
+
+static void play(bw_run* run) {
+  bw_error error;
+  bw_collect_setups(run);
+  const bw_play how = {.games = run->config.rollout_games, .opponents = run->member_count, .record = true};
+  REQUIRE(bw_collect_play(run, &how, &error) == BW_OK);
+}
+
+// The same games, whatever the batch and the number of threads.
+static void test_batching(const char* game, const char* kind) {
+  static const char* const batches[] = {"1", "7", "64", "4096"};
+  records first = {0};
+  for (int b = 0; b < 4; ++b) {
+    for (int threads = 1; threads <= 3; ++threads) {
+      const test_option options[] = {{"rollout.batch", batches[b]}, {"net.kind", kind}, {"net.width", "40"},
+                                     {"rollout.opponents.pool", "3"}, {"rollout.opponents.selfShare", "0.5"},
+                                     {"rollout.opponents.every", "1"}, {"rollout.mirror", "true"}, {NULL, NULL}};
+      const bw_config config = test_config(game, options);
+      bw_device* device = test_cpu(threads);
+      bw_run* run = test_run(&config, device);
+      test_iterate(run, 0);
+      test_iterate(run, 0);
+      play(run);
+      records r = fetch_records(run);
+      if (!first.counts) {
+        first = r;
+      } else {
+        const size_t games = (size_t)config.rollout_games;
+        CHECK(memcmp(first.counts, r.counts, games * 4) == 0);
+        CHECK(memcmp(first.outcomes, r.outcomes, games * 4) == 0);
+        int64_t different = 0;
+        for (size_t g = 0; g < games; ++g) {
+          for (int k = 0; k < r.counts[g]; ++k) {
+            const size_t slot = g * (size_t)run->game->max_plies + (size_t)k, bytes = run->game->state_bytes;
+            different += first.actions[slot] != r.actions[slot] || first.players[slot] != r.players[slot] ||
+                         memcmp(&first.log_probs[slot], &r.log_probs[slot], 4) != 0 ||
+                         memcmp(&first.values[slot], &r.values[slot], 4) != 0 ||
+                         memcmp(first.states + slot * bytes, r.states + slot * bytes, bytes) != 0;
+          }
+        }
+        CHECK_EQ_INT(different, 0);
+        free_records(&r);
+      }
+      bw_run_destroy(run);
+      bw_device_destroy(device);
+    }
+  }
+  free_records(&first);
+}
+
+// An opponent never changes within a game: every move between two of the agent's own is the one that the game's
+// member samples, with its temperature and the game's random number.
+static void test_opponent_is_fixed(const char* per) {
+  const test_option options[] = {{"rollout.opponents.pool", "4"},  {"rollout.opponents.selfShare", "0"},
+                                 {"rollout.opponents.every", "1"}, {"rollout.opponents.temperature", "1.7"},
+                                 {"rollout.opponents.per", per},   {"rollout.games", "200"},
+                                 {"ppo.lr", "0.01"},               {NULL, NULL}};
+  const bw_config config = test_config("tictactoe", options);
+  bw_device* device = test_cpu(2);
+  bw_run* run = test_run(&config, device);
+  for (int i = 0; i < 3; ++i) test_iterate(run, 0);
+  CHECK_EQ_INT(run->member_count, 4);
+  play(run);
+  records r = fetch_records(run);
+  const int64_t n = run->layout.parameters;
+  float* current = malloc((size_t)n * 4);
+  float* member = malloc((size_t)n * 4);
+  REQUIRE(current && member);
+  const float* weights = NULL;
+  REQUIRE(bw_run_weights(run, &weights, NULL) == BW_OK);
+  memcpy(current, weights, (size_t)n * 4);
+
+  int64_t moves = 0, wrong = 0, wrong_if_swapped = 0, met[5] = {0};
+  for (int64_t g = 0; g < config.rollout_games; ++g) {
+    const bw_game_setup* setup = &run->setups[g];
+    CHECK(setup->opponent >= 1 && setup->opponent <= 4);
+    ++met[setup->opponent];
+    if (strcmp(per, "iteration") == 0) CHECK_EQ_INT(setup->opponent, run->setups[0].opponent);
+    const tictactoe_state* states = (const tictactoe_state*)(const void*)(r.states) + g * run->game->max_plies;
+    for (int k = 0; k + 1 < r.counts[g]; ++k) {
+      CHECK_EQ_INT(r.players[g * run->game->max_plies + k], setup->seat);
+      tictactoe_state before = states[k];
+      tictactoe_play(&before, r.actions[g * run->game->max_plies + k]);
+      const tictactoe_state after = states[k + 1];
+      const uint32_t stone = after.stones[before.ply & 1] & ~before.stones[before.ply & 1];
+      CHECK_EQ_INT(bw_count_actions(stone), 1);
+      for (int candidate = 1; candidate <= 2; ++candidate) {
+        const int index = candidate == 1 ? setup->opponent - 1 : setup->opponent % 4;
+        float head[10], p[BW_MAX_ACTIONS], max;
+        REQUIRE(bw_download_real(device, member, bw_opponents_weights(run, index), n, NULL) == BW_OK);
+        REQUIRE(bw_run_set_weights(run, member, NULL) == BW_OK);
+        REQUIRE(bw_run_infer(run, &before, 1, head, NULL) == BW_OK);
+        const uint32_t mask = tictactoe_legal(&before);
+        bw_masked_softmax(head, mask, 9, (float)(1 / 1.7), p, &max);
+        const uint32_t word =
+            bw_philox((uint64_t)config.run_seed, BW_STREAM_ACTION, setup->number, (uint32_t)before.ply).v[0];
+        const int expected = bw_sample(p, mask, 9, bw_uniform(word));
+        if (candidate == 1) {
+          ++moves;
+          wrong += stone != 1u << expected;
+        } else {
+          wrong_if_swapped += stone != 1u << expected;
+        }
+      }
+    }
+  }
+  CHECK(moves > 200);
+  CHECK_EQ_INT(wrong, 0);
+  CHECK(wrong_if_swapped > 10);  // the check can tell members apart
+  if (strcmp(per, "game") == 0) {
+    for (int i = 1; i <= 4; ++i) CHECK(met[i] > 25);
+  }
+  REQUIRE(bw_run_set_weights(run, current, NULL) == BW_OK);
+  free(current);
+  free(member);
+  free_records(&r);
+  bw_run_destroy(run);
+  bw_device_destroy(device);
+}
+
+// Who is recorded: both players against itself (unless told otherwise), the agent alone against the pool; each record
+// holds a state in which its player is to move and a legal action with a probability in (0, 1].
+static void test_records(const char* game, const char* learn, const char* self_share) {
+  const test_option options[] = {{"rollout.opponents.learn", learn}, {"rollout.opponents.pool", "2"},
+                                 {"rollout.opponents.selfShare", self_share}, {"rollout.mirror", "true"},
+                                 {"rollout.games", "256"}, {NULL, NULL}};
+  const bw_config config = test_config(game, options);
+  bw_device* device = test_cpu(2);
+  bw_run* run = test_run(&config, device);
+  play(run);
+  records r = fetch_records(run);
+  int64_t mirrored = 0, first_seat = 0, opened = 0, self_games = 0;
+  for (int64_t g = 0; g < config.rollout_games; ++g) {
+    const bw_game_setup* setup = &run->setups[g];
+    mirrored += setup->mirrored;
+    first_seat += setup->seat == 0;
+    opened += setup->opening > 0;
+    self_games += setup->opponent == 0;
+    CHECK(r.outcomes[g] != BW_OUTCOME_ONGOING);
+    const bool both = setup->opponent == 0 && strcmp(learn, "both") == 0;
+    CHECK(r.counts[g] >= (both ? 1 : 0));
+    for (int k = 0; k < r.counts[g]; ++k) {
+      const int64_t slot = g * run->game->max_plies + k;
+      const void* state = r.states + (size_t)slot * run->game->state_bytes;
+      CHECK_EQ_INT(run->game->ply(state) & 1, r.players[slot]);
+      CHECK(run->game->legal(state) >> r.actions[slot] & 1);
+      CHECK(r.log_probs[slot] <= 0 && isfinite(r.log_probs[slot]));
+      if (!both) CHECK_EQ_INT(r.players[slot], setup->seat);
+      if (both && k > 0) CHECK_EQ_INT(r.players[slot], 1 - r.players[slot - 1]);
+    }
+  }
+  CHECK(mirrored > 90 && mirrored < 166);
+  CHECK(first_seat > 90 && first_seat < 166);
+  CHECK(opened > 70 && opened < 150);  // half of the games, 6 of 7 lengths
+  if (strcmp(self_share, "1") == 0) CHECK_EQ_INT(self_games, 256);
+  if (strcmp(self_share, "0") == 0) CHECK_EQ_INT(self_games, 0);
+  if (strcmp(self_share, "0.25") == 0) CHECK(self_games > 36 && self_games < 96);
+  free_records(&r);
+  bw_run_destroy(run);
+  bw_device_destroy(device);
+}
+
+// Advantages against a plain double-precision statement of both chains, game by game.
+static void test_gae(const char* chain, const char* learn, const char* self_share, const char* draw) {
+  const test_option options[] = {{"rollout.opponents.learn", learn}, {"rollout.opponents.pool", "2"},
+                                 {"rollout.opponents.selfShare", self_share}, {"rollout.drawReward", draw},
+                                 {"ppo.chain", chain}, {"ppo.gamma", "0.9"}, {"ppo.lambda", "0.8"},
+                                 {"rollout.games", "128"}, {NULL, NULL}};
+  const bw_config config = test_config("tictactoe", options);
+  bw_device* device = test_cpu(1);
+  bw_run* run = test_run(&config, device);
+  play(run);
+  bw_device* const d = run->device;
+  BW_LAUNCH(d, gae, .rollout = run->rollout, .gamma = 0.9, .lambda = 0.8, .draw_reward = config.rollout_draw_reward,
+            .games = config.rollout_games, .max_plies = run->game->max_plies,
+            .by_player = config.ppo_chain == BW_CHAIN_PLAYER);
+  records r = fetch_records(run);
+  int64_t draws = 0, checked = 0;
+  for (int64_t g = 0; g < config.rollout_games; ++g) {
+    const int64_t base = g * run->game->max_plies;
+    draws += r.outcomes[g] == BW_OUTCOME_DRAW;
+    for (int k = 0; k < r.counts[g]; ++k) {
+      // Advantage of record k = sum over the rest of its chain of (gamma lambda)^j * delta, each from k's view.
+      double advantage = 0, weight = 1;
+      const int me = r.players[base + k];
+      for (int at = k;;) {
+        int next = at + 1;
+        if (strcmp(chain, "player") == 0) {
+          while (next < r.counts[g] && r.players[base + next] != me) ++next;
+        }
+        const double side = r.players[base + at] == me ? 1 : -1;  // at's view in k's terms
+        double target;
+        if (next < r.counts[g]) {
+          const double turned = r.players[base + next] == r.players[base + at] ? 1 : -1;
+          target = 0.9 * turned * (double)r.values[base + next];
+        } else {
+          const int winner = r.outcomes[g] == BW_OUTCOME_FIRST ? 0 : r.outcomes[g] == BW_OUTCOME_SECOND ? 1 : -1;
+          target = winner < 0 ? config.rollout_draw_reward : winner == r.players[base + at] ? 1 : -1;
+        }
+        advantage += weight * side * (target - (double)r.values[base + at]);
+        weight *= 0.9 * 0.8;
+        if (next >= r.counts[g]) break;
+        at = next;
+      }
+      CHECK_NEAR(r.advantages[base + k], advantage, 1e-5);
+      CHECK_NEAR(r.returns[base + k], advantage + (double)r.values[base + k], 1e-5);
+      ++checked;
+    }
+  }
+  CHECK(draws > 0 && checked > 200);
+  free_records(&r);
+  bw_run_destroy(run);
+  bw_device_destroy(device);
+}
+
+int main(void) {
+  test_batching("tictactoe", "mlp");
+  test_batching("connect4", "resmlp");
+  test_opponent_is_fixed("game");
+  test_opponent_is_fixed("iteration");
+  test_records("tictactoe", "both", "1");
+  test_records("tictactoe", "agent", "1");
+  test_records("connect4", "both", "0");
+  test_records("connect4", "both", "0.25");
+  test_gae("ply", "both", "1", "0");
+  test_gae("player", "both", "1", "0.5");
+  test_gae("player", "agent", "0", "0.5");
+  test_gae("ply", "both", "0.5", "0");
+  return check_summary("collect");
+}
