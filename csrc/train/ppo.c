@@ -9,8 +9,7 @@ static bw_status download_reals(bw_run* run, float* to, bw_ref from, int64_t cou
   return bw_download_real(run->device, to, from, count, error);
 }
 
-// Fills slots, advantages and returns; *samples is their number.
-static bw_status prepare(bw_run* run, int64_t* samples, bw_iteration* out, bw_error* error) {
+bw_status bw_ppo_prepare(bw_run* run, int64_t* samples, bw_iteration* out, bw_error* error) {
   bw_device* device = run->device;
   const bw_config* c = &run->config;
   const int64_t max_plies = run->game->max_plies;
@@ -51,8 +50,7 @@ static void shuffle(bw_run* run, int64_t samples, int epoch) {
   }
 }
 
-// Loss and gradient of the samples at run->order + first.
-static void minibatch_gradient(bw_run* run, int64_t first, int64_t rows, double entropy_coef) {
+void bw_ppo_gradient(bw_run* run, int64_t first, int64_t rows, double entropy_coef) {
   bw_device* device = run->device;
   const bw_config* c = &run->config;
   BW_LAUNCH(device, sample_gather, .game = run->game_index, .rollout = run->rollout,
@@ -88,7 +86,7 @@ bw_status bw_ppo_update(bw_run* run, double lr_share, double entropy_coef, bw_it
   bw_device* device = run->device;
   const bw_config* c = &run->config;
   int64_t samples = 0;
-  BW_TRY(prepare(run, &samples, out, error));
+  BW_TRY(bw_ppo_prepare(run, &samples, out, error));
   out->samples = samples;
 
   double sums[BW_STATISTICS] = {0};
@@ -103,7 +101,7 @@ bw_status bw_ppo_update(bw_run* run, double lr_share, double entropy_coef, bw_it
       if (atomic_load(&run->cancelled)) return bw_fail(error, BW_CANCELLED, "update", "cancelled");
       const int64_t left = samples - first;
       const int64_t rows = left < c->ppo_minibatch ? left : c->ppo_minibatch;
-      minibatch_gradient(run, first, rows, entropy_coef);
+      bw_ppo_gradient(run, first, rows, entropy_coef);
       if (epoch == 0 && first == 0) {
         BW_TRY(download_reals(run, totals, run->totals, BW_STATISTICS, error));
         out->max_ratio_error = totals[BW_STATISTIC_RATIO_ERROR];

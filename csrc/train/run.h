@@ -110,6 +110,13 @@ bw_status bw_run_versus_random(bw_run* run, int64_t games, bool argmax, int64_t 
 
 bw_status bw_ppo_update(bw_run* run, double lr_share, double entropy_coef, bw_iteration* out, bw_error* error);
 
+// Its two parts, apart for tests.
+// Advantages and returns of the collected games; run->host_slots lists the samples, *samples is their number.
+bw_status bw_ppo_prepare(bw_run* run, int64_t* samples, bw_iteration* out, bw_error* error);
+// Loss (added to run->totals) and gradient (run->agent.gradients, overwritten) of the minibatch of samples
+// run->order[first .. first + rows).
+void bw_ppo_gradient(bw_run* run, int64_t first, int64_t rows, double entropy_coef);
+
 // ---- optimizer.c ----
 
 void bw_optimizer_plan(bw_run* run);
