@@ -1,0 +1,107 @@
+// EXP, LOG and TANH of the CPU dialect against libm in double, over their whole ranges.
+#include "../../csrc/device/dialect_cpu.h"
+#include "check.h"
+
+// Largest relative errors allowed, in units of 2^-24 (half the spacing of floats at 1).
+static const double kExpUnits = 3, kLogUnits = 2.5, kTanhUnits = 3;
+
+// Every `kStride`-th float; odd and prime, so that all low mantissa bits occur.
+enum { kStride = 1009 };
+
+static float from_bits(uint32_t bits) {
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+static uint32_t to_bits(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+// Largest relative error of `ours` over the floats from low to high (both positive), and of their negatives when
+// `signs` is 2.
+static void sweep(const char* name, float (*ours)(float), double (*exact)(double), float low, float high, int signs,
+                  double units) {
+  double worst = 0;
+  float worst_at = low;
+  bool finite = true;
+  for (uint64_t bits = to_bits(low); bits <= to_bits(high); bits += kStride) {
+    for (int s = 0; s < signs; ++s) {
+      const float x = from_bits((uint32_t)bits) * (s ? -1.0f : 1.0f);
+      const double wanted = exact((double)x), got = (double)ours(x);
+      if (!isfinite(got)) finite = false;
+      const double error = wanted == got ? 0 : fabs(got - wanted) / fabs(wanted);
+      if (error > worst) {
+        worst = error;
+        worst_at = x;
+      }
+    }
+  }
+  CHECK_MSG(finite, "%s is not finite somewhere in [%g, %g]", name, (double)low, (double)high);
+  CHECK_MSG(worst <= units * ldexp(1, -24), "%s: relative error %.3g = %.2f units at %.9g, allowed %.2f units", name,
+            worst, worst * ldexp(1, 24), (double)worst_at, units);
+}
+
+static float exp_of(float x) { return bw_exp(x); }
+static float log_of(float x) { return bw_log(x); }
+static float tanh_of(float x) { return bw_tanh(x); }
+
+static void test_exp(void) {
+  sweep("bw_exp", exp_of, exp, 1e-30f, 87.3f, 2, kExpUnits);
+  sweep("bw_exp", exp_of, exp, 87.3f, 88.0f, 1, kExpUnits);
+  CHECK(bw_exp(0.0f) == 1.0f);  // the most probable action of a softmax
+  // Beyond the range it stays where it was.
+  CHECK(bw_exp(1000.0f) == bw_exp(88.0f));
+  CHECK(bw_exp(INFINITY) == bw_exp(88.0f));
+  CHECK(bw_exp(-1000.0f) == bw_exp(-87.3f));
+  CHECK(bw_exp(-INFINITY) == bw_exp(-87.3f));
+  CHECK(bw_exp(-INFINITY) > 0 && bw_exp(-INFINITY) < 1.3e-38f);
+  // The checks that stop a run on bad numbers need NaN to come through.
+  CHECK(isnan(bw_exp(NAN)));
+  // It never falls where its argument rises by more than rounding.
+  float before = 0;
+  bool rises = true;
+  for (float x = -87.0f; x < 88.0f; x += 0.001f) {
+    const float y = bw_exp(x);
+    rises = rises && y > before;
+    before = y;
+  }
+  CHECK(rises);
+}
+
+static void test_log(void) {
+  sweep("bw_log", log_of, log, 1.17549435e-38f, 3.4e38f, 1, kLogUnits);
+  // Normalisers of a softmax lie between 1 and the number of actions: every 16th float.
+  double worst = 0;
+  for (uint32_t bits = to_bits(1.0f); bits <= to_bits(32.0f); bits += 16) {
+    const double x = (double)from_bits(bits), wanted = log(x);
+    const double error = fabs((double)bw_log((float)x) - wanted);
+    if (wanted > 0 && error / wanted > worst) worst = error / wanted;
+  }
+  CHECK_MSG(worst <= kLogUnits * ldexp(1, -24), "bw_log on [1, 32]: relative error %.3g", worst);
+  CHECK(bw_log(1.0f) == 0.0f);  // so that a certain action has log-probability 0
+}
+
+static void test_tanh(void) {
+  sweep("bw_tanh", tanh_of, tanh, 1e-30f, 3e38f, 2, kTanhUnits);
+  CHECK(bw_tanh(0.0f) == 0.0f);
+  CHECK(bw_tanh(INFINITY) == 1.0f && bw_tanh(-INFINITY) == -1.0f);
+  CHECK(isnan(bw_tanh(NAN)));
+  bool odd = true, bounded = true;
+  for (uint64_t bits = to_bits(1e-30f); bits <= to_bits(100.0f); bits += kStride) {
+    const float x = from_bits((uint32_t)bits), y = bw_tanh(x);
+    odd = odd && bw_tanh(-x) == -y;
+    bounded = bounded && y <= 1.0f;
+  }
+  CHECK(odd);
+  CHECK(bounded);
+}
+
+int main(void) {
+  test_exp();
+  test_log();
+  test_tanh();
+  return check_summary("math");
+}
