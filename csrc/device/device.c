@@ -13,6 +13,14 @@ static const char* const kOpNames[BW_OP_COUNT] = {
 
 const char* bw_op_name(bw_op op) { return kOpNames[op]; }
 
+// Costs are estimates, and their formulas read best without casts: counts become doubles on their own.
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#if defined(__clang__)
+#pragma GCC diagnostic ignored "-Wimplicit-int-float-conversion"
+#endif
+#endif
 bw_cost bw_op_cost(bw_op op, const void* args, int real_bytes) {
   const double R = real_bytes;
   bw_cost cost = {0, 0, 0};
@@ -35,6 +43,9 @@ bw_cost bw_op_cost(bw_op op, const void* args, int real_bytes) {
   (void)R;
   return cost;
 }
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
 static void finish_span(bw_device* device, const char* name, uint64_t start, double flops, double bytes) {
   device->flops += flops;

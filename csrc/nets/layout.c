@@ -20,9 +20,9 @@ static int64_t add(bw_net_layout* layout, const char* name, int rank, int64_t ro
 
 static void add_norm(bw_net_layout* layout, int layer, const char* which, int64_t width) {
   char name[48];
-  snprintf(name, sizeof name, "norm.%s.gain", which);
+  snprintf(name, sizeof name, "norm.%.32s.gain", which);
   layout->gain[layer] = add(layout, name, 1, width, 1, 0, 1);
-  snprintf(name, sizeof name, "norm.%s.shift", which);
+  snprintf(name, sizeof name, "norm.%.32s.shift", which);
   layout->shift[layer] = add(layout, name, 1, width, 1, 0, 0);
 }
 
