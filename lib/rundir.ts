@@ -224,7 +224,7 @@ export class RunDirectory {
     const prepared = join(parent, `.${basename(full)}.${process.pid}.new`);
     const config = `${JSON.stringify(options, null, 2)}\n`;
     try {
-      await mkdir(parent, { recursive: true });
+      await makeFolders(parent);
       await removePrepared(parent, basename(full));
       let lock: string;
       try {
@@ -416,6 +416,21 @@ export class RunDirectory {
     await this.close();
     for (const name of ["metrics.jsonl", "config.json"]) await unlink(join(this.path, name)).catch(() => {});
     for (const folder of [this.#opponents, this.checkpoints, this.path]) await rmdir(folder).catch(() => {});
+  }
+}
+
+/** Makes a folder and those above it. Node's own recursive mkdir never returns below /proc. */
+async function makeFolders(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === "ENOENT" && dirname(path) !== path) {
+      await makeFolders(dirname(path));
+      await mkdir(path);
+    } else if (!(await stat(path).catch(() => null))?.isDirectory()) {
+      throw error;
+    }
   }
 }
 
