@@ -13,8 +13,12 @@
 
 extern const bw_kernel_table bw_emu_kernels;
 
+// A barrier of `size` threads (macOS has no pthread_barrier_t).
 typedef struct emu_team {
-  pthread_barrier_t barrier;
+  pthread_mutex_t mutex;
+  pthread_cond_t turned;
+  int size, waiting;
+  unsigned turn;
   float scratch[BW_EMU_MAX_THREADS];
 } emu_team;
 
@@ -38,7 +42,19 @@ struct emu_device {
   bool quit;
 };
 
-void bw_emu_barrier(void* team) { pthread_barrier_wait(&((emu_team*)team)->barrier); }
+void bw_emu_barrier(void* context) {
+  emu_team* team = context;
+  pthread_mutex_lock(&team->mutex);
+  const unsigned turn = team->turn;
+  if (++team->waiting == team->size) {
+    team->waiting = 0;
+    ++team->turn;
+    pthread_cond_broadcast(&team->turned);
+  } else {
+    while (team->turn == turn) pthread_cond_wait(&team->turned, &team->mutex);
+  }
+  pthread_mutex_unlock(&team->mutex);
+}
 
 float* bw_emu_scratch(void* team) { return ((emu_team*)team)->scratch; }
 
@@ -116,15 +132,14 @@ static bw_status emu_sync(bw_device* device, bw_error* error) {
 
 static void emu_destroy(bw_device* device) {
   emu_device* emu = (emu_device*)device;
-  if (emu->started == emu->threads - 1) {
-    emu->quit = true;
-    bw_emu_barrier(&emu->team);
-  }
-  for (int i = 1; i <= emu->started; ++i) {
-    if (emu->started < emu->threads - 1) pthread_cancel(emu->workers[i].handle);  // creation failed half-way
-    pthread_join(emu->workers[i].handle, NULL);
-  }
-  pthread_barrier_destroy(&emu->team.barrier);
+  emu->quit = true;
+  pthread_mutex_lock(&emu->team.mutex);
+  emu->team.size = emu->started + 1;  // fewer than planned when creation failed half-way
+  pthread_mutex_unlock(&emu->team.mutex);
+  bw_emu_barrier(&emu->team);
+  for (int i = 1; i <= emu->started; ++i) pthread_join(emu->workers[i].handle, NULL);
+  pthread_cond_destroy(&emu->team.turned);
+  pthread_mutex_destroy(&emu->team.mutex);
   for (int i = 0; i < BW_MAX_BUFFERS; ++i) free(emu->buffers[i]);
   free(emu);
 }
@@ -153,10 +168,9 @@ bw_status bw_emu_device_create(int blocks, int threads, bw_device** device, bw_e
   emu->base.threads = threads;
   emu->blocks = blocks;
   emu->threads = threads;
-  if (pthread_barrier_init(&emu->team.barrier, NULL, (unsigned)threads) != 0) {
-    free(emu);
-    return bw_fail_memory(error, "device.create", "a barrier", 0, 0);
-  }
+  emu->team.size = threads;
+  pthread_mutex_init(&emu->team.mutex, NULL);
+  pthread_cond_init(&emu->team.turned, NULL);
   for (int i = 1; i < threads; ++i) {
     emu->workers[i] = (emu_worker){.device = emu, .thread = i};
     if (pthread_create(&emu->workers[i].handle, NULL, worker_main, &emu->workers[i]) != 0) {

@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-enum { BW_MAX_BUFFERS = 8 };
+enum { BW_MAX_BUFFERS = 32 };
 
 typedef enum bw_op {
 #define OP(name, items, flops, bytes) BW_OP_##name,

@@ -80,20 +80,25 @@ bw_status bw_plan_check(const bw_plan* plan, uint64_t available, bw_error* error
 }
 
 bw_status bw_plan_take(bw_plan* plan, bw_device* device, bw_error* error) {
-  uint32_t buffers[BW_LIFETIMES] = {0};
   for (int i = 0; i < BW_LIFETIMES; ++i) {
-    if (plan->bytes[i] == 0) continue;
-    const bw_status status = device->backend->alloc(device, (size_t)plan->bytes[i], &buffers[i], error);
+    if (i == BW_LIFE_HOST || plan->bytes[i] == 0) continue;
+    const bw_status status = device->backend->alloc(device, (size_t)plan->bytes[i], &plan->buffers[i], error);
     if (status != BW_OK) {
-      while (--i >= 0) {
-        if (plan->bytes[i]) device->backend->release(device, buffers[i]);
-      }
+      bw_plan_release(plan, device);
       return status;
     }
+    plan->taken[i] = true;
   }
   for (int i = 0; i < plan->count; ++i) {
     const bw_plan_entry* entry = &plan->entries[i];
-    *entry->ref = (bw_ref){.buffer = buffers[entry->lifetime], .offset = entry->offset};
+    if (entry->ref) *entry->ref = (bw_ref){.buffer = plan->buffers[entry->lifetime], .offset = entry->offset};
   }
   return BW_OK;
+}
+
+void bw_plan_release(bw_plan* plan, bw_device* device) {
+  for (int i = 0; i < BW_LIFETIMES; ++i) {
+    if (plan->taken[i]) device->backend->release(device, plan->buffers[i]);
+    plan->taken[i] = false;
+  }
 }

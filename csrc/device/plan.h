@@ -14,6 +14,7 @@ extern "C" {
 typedef enum bw_lifetime {
   BW_LIFE_STATE,  // what a checkpoint holds: weights, optimiser moments
   BW_LIFE_WORK,   // what an iteration writes before it reads
+  BW_LIFE_HOST,   // host memory: counted here, allocated by who plans it
   BW_LIFETIMES
 } bw_lifetime;
 
@@ -27,13 +28,15 @@ typedef struct bw_plan_entry {
   int rank;
   int64_t shape[4];
   uint64_t bytes, offset;
-  bw_ref* ref;  // set by bw_plan_take
+  bw_ref* ref;  // set by bw_plan_take; NULL for host memory
 } bw_plan_entry;
 
 typedef struct bw_plan {
   bw_plan_entry* entries;
   int count, capacity;
   uint64_t bytes[BW_LIFETIMES];
+  uint32_t buffers[BW_LIFETIMES];
+  bool taken[BW_LIFETIMES];
   int real_bytes;
   bw_status status;  // sticky: BW_MEMORY when growing the list failed or a size overflowed
 } bw_plan;
@@ -52,6 +55,8 @@ void bw_plan_add(bw_plan* plan, bw_lifetime lifetime, const char* group, const c
 bw_status bw_plan_check(const bw_plan* plan, uint64_t available, bw_error* error);
 // Allocates each lifetime once and sets every ref.
 bw_status bw_plan_take(bw_plan* plan, bw_device* device, bw_error* error);
+// Gives the memory back to the device.
+void bw_plan_release(bw_plan* plan, bw_device* device);
 
 #ifdef __cplusplus
 }

@@ -11,6 +11,9 @@
 
 static const char kFormat[] = "bellows-selfplay-1";
 
+// 2^53: what a JavaScript number counts exactly, and far from overflow.
+static const int64_t kMaxCounter = (int64_t)1 << 53;
+
 enum { COUNTERS = 5, OWN_METADATA = 2 + COUNTERS };
 
 static const char* const kCounterNames[COUNTERS] = {"iteration", "games", "samples", "updates", "snapshots"};
@@ -147,8 +150,8 @@ static bool parse_counter(const char** text, int64_t* value) {
   if (*s < '0' || *s > '9') return false;
   int64_t v = 0;
   for (; *s >= '0' && *s <= '9'; ++s) {
-    if (v > (INT64_MAX - 9) / 10) return false;
     v = v * 10 + (*s - '0');
+    if (v > kMaxCounter) return false;
   }
   *value = v;
   *text = s;

@@ -71,7 +71,7 @@ bw_status bw_collect_play(bw_run* run, const bw_play* play, bw_error* error) {
       backend->upload(device, run->list, run->host_list + first, (size_t)listed * sizeof(int32_t));
       int32_t moved[2] = {1, 0};
       while (moved[0] + moved[1] > 0) {
-        if (atomic_load(&run->cancelled)) return bw_fail(error, BW_CANCELLED, "collect", "cancelled");
+        if (play->record && atomic_load(&run->cancelled)) return bw_fail(error, BW_CANCELLED, "collect", "cancelled");
         move(run, play, listed, 0, &moved[0]);
         if (opponent > 0) move(run, play, listed, 1, &moved[1]);
       }

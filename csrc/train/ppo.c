@@ -21,7 +21,7 @@ bw_status bw_ppo_prepare(bw_run* run, int64_t* samples, bw_iteration* out, bw_er
   int32_t count = 0;
   device->backend->download(device, &count, run->sample_count, sizeof count);
   *samples = count;
-  if (count == 0) return bw_fail(error, BW_STATE, "ppo", "no move of these games is trained");
+  if (count == 0) return BW_OK;
   device->backend->download(device, run->host_slots, run->slots, (size_t)count * sizeof(int32_t));
   BW_LAUNCH(device, sample_moments, .rollout = run->rollout, .slots = run->slots, .moments = run->moments,
             .samples = count);
@@ -88,6 +88,7 @@ bw_status bw_ppo_update(bw_run* run, double lr_share, double entropy_coef, bw_it
   int64_t samples = 0;
   BW_TRY(bw_ppo_prepare(run, &samples, out, error));
   out->samples = samples;
+  if (samples == 0) return BW_OK;  // every game ended before a move that is trained
 
   double sums[BW_STATISTICS] = {0};
   double norm_sum = 0;

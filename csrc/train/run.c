@@ -67,6 +67,22 @@ static void plan_update(bw_run* run) {
 #undef UPDATE
 }
 
+static int64_t row_floats(const bw_run* run) {
+  return run->game->inputs > run->game->actions + 1 ? run->game->inputs : run->game->actions + 1;
+}
+
+// Mirrors allocate_host, so that a plan tells all of the memory.
+static void plan_host(bw_run* run) {
+  const int64_t games = run->config.rollout_games, plies = run->game->max_plies;
+#define HOST(group, name, element, ...) BW_PLAN(&run->plan, BW_LIFE_HOST, group, name, element, NULL, __VA_ARGS__)
+  HOST("rollout", "host setups", BW_ELEMENT_U8, games, (int64_t)sizeof(bw_game_setup));
+  HOST("rollout", "host game list, outcomes, plies", BW_ELEMENT_I32, 3, games);
+  HOST("rollout", "host sample slots, order", BW_ELEMENT_I32, 2, games, plies);
+  HOST("net", "host weights", BW_ELEMENT_I32, run->layout.parameters);
+  HOST("rollout", "host rows", BW_ELEMENT_I32, run->activations.max_rows, row_floats(run));
+#undef HOST
+}
+
 bw_status bw_run_plan(bw_run* run, const bw_config* config, bw_device* device, bw_error* error) {
   memset(run, 0, sizeof *run);
   run->config = *config;
@@ -93,6 +109,7 @@ bw_status bw_run_plan(bw_run* run, const bw_config* config, bw_device* device, b
   plan_rollout(run);
   plan_update(run);
   bw_optimizer_plan(run);
+  plan_host(run);
   return bw_plan_check(&run->plan, 0, error);
 }
 
@@ -101,7 +118,6 @@ bw_status bw_run_plan(bw_run* run, const bw_config* config, bw_device* device, b
 static bool allocate_host(bw_run* run) {
   const size_t games = (size_t)run->config.rollout_games;
   const size_t samples = (size_t)max_samples(&run->config, run->game);
-  const int widest = run->game->inputs > run->game->actions + 1 ? run->game->inputs : run->game->actions + 1;
   run->setups = calloc(games, sizeof *run->setups);
   run->host_list = calloc(games, sizeof *run->host_list);
   run->host_outcomes = calloc(games, sizeof *run->host_outcomes);
@@ -109,7 +125,7 @@ static bool allocate_host(bw_run* run) {
   run->host_slots = calloc(samples, sizeof *run->host_slots);
   run->host_order = calloc(samples, sizeof *run->host_order);
   run->host_weights = calloc((size_t)run->layout.parameters, sizeof *run->host_weights);
-  run->host_rows = calloc((size_t)run->activations.max_rows * (size_t)widest, sizeof *run->host_rows);
+  run->host_rows = calloc((size_t)(run->activations.max_rows * row_floats(run)), sizeof *run->host_rows);
   run->members = calloc((size_t)run->config.opponents_pool + 1, sizeof *run->members);
   return run->setups && run->host_list && run->host_outcomes && run->host_plies && run->host_slots &&
          run->host_order && run->host_weights && run->host_rows && run->members;
@@ -126,6 +142,7 @@ void bw_run_destroy(bw_run* run) {
   free(run->host_weights);
   free(run->host_rows);
   free(run->members);
+  if (run->device) bw_plan_release(&run->plan, run->device);
   bw_plan_free(&run->plan);
   free(run);
 }

@@ -1,0 +1,312 @@
+// Training: exact ratios, equal bits for any thread count, guards, the pool, checkpoints, and that it learns.
+#include <math.h>
+
+#include "../../csrc/train/schedule.h"
+#include "reference.h"
+#include "train_helpers.h"
+
+// Before the first step collection and update agree to the last bit, whatever the batch.
+static void test_ratio_is_one(const char* game, const char* kind, const char* minibatch) {
+  const test_option options[] = {{"net.kind", kind}, {"net.width", "50"}, {"net.depth", "3"},
+                                 {"ppo.minibatch", minibatch}, {"rollout.batch", "33"}, {NULL, NULL}};
+  const bw_config config = test_config(game, options);
+  for (int isa = 0; isa < BW_ISA_COUNT; ++isa) {
+    if (!bw_isa_available((bw_isa)isa)) continue;
+    bw_device* device = NULL;
+    REQUIRE(bw_cpu_device_create((bw_isa)isa, 2, &device, NULL) == BW_OK);
+    bw_run* run = test_run(&config, device);
+    for (int i = 0; i < 3; ++i) {
+      const bw_iteration it = test_iterate(run, 0);
+      CHECK(it.max_ratio_error == 0);
+      CHECK(it.approx_kl > 0);  // and then it moves
+    }
+    bw_run_destroy(run);
+    bw_device_destroy(device);
+  }
+}
+
+static uint64_t hash_after(const test_option* options, const char* game, int threads, int iterations) {
+  const bw_config config = test_config(game, options);
+  bw_device* device = test_cpu(threads);
+  bw_run* run = test_run(&config, device);
+  for (int i = 0; i < iterations; ++i) test_iterate(run, i / (double)iterations);
+  const uint64_t hash = test_hash(run);
+  bw_run_destroy(run);
+  bw_device_destroy(device);
+  return hash;
+}
+
+static void test_threads_are_bit_equal(void) {
+  const test_option plain[] = {{"net.width", "72"}, {"rollout.games", "300"}, {"ppo.minibatch", "100"}, {NULL, NULL}};
+  const test_option deep[] = {{"net.kind", "resmlp"}, {"net.width", "64"}, {"net.depth", "4"},
+                              {"rollout.opponents.pool", "5"}, {"rollout.opponents.every", "1"},
+                              {"rollout.opponents.selfShare", "0.5"}, {"ppo.weightDecay", "0.1"},
+                              {"ppo.optimizer", "muon"}, {NULL, NULL}};
+  const uint64_t one = hash_after(plain, "tictactoe", 1, 4), deep_one = hash_after(deep, "connect4", 1, 3);
+  for (int threads = 2; threads <= 5; ++threads) {
+    CHECK(hash_after(plain, "tictactoe", threads, 4) == one);
+    CHECK(hash_after(deep, "connect4", threads, 3) == deep_one);
+  }
+  const test_option other_seed[] = {{"net.width", "72"}, {"rollout.games", "300"}, {"ppo.minibatch", "100"},
+                                    {"run.seed", "12"}, {NULL, NULL}};
+  CHECK(hash_after(other_seed, "tictactoe", 1, 4) != one);
+}
+
+// Every optimiser, net and game learns to beat random play.
+static void test_learns(const char* game, const char* kind, const char* optimizer, const char* chain) {
+  const test_option options[] = {{"net.kind", kind}, {"net.width", "32"}, {"rollout.games", "256"},
+                                 {"ppo.optimizer", optimizer}, {"ppo.lr", "0.003"}, {"ppo.epochs", "4"},
+                                 {"ppo.chain", chain}, {NULL, NULL}};
+  const bw_config config = test_config(game, options);
+  bw_device* device = test_cpu(2);
+  bw_run* run = test_run(&config, device);
+  int64_t before[2][3], after[2][3];
+  REQUIRE(bw_run_versus_random(run, 1000, false, before, NULL) == BW_OK);
+  for (int i = 0; i < 30; ++i) test_iterate(run, 0);
+  REQUIRE(bw_run_versus_random(run, 1000, false, after, NULL) == BW_OK);
+  const int64_t wins_before = before[0][0] + before[1][0], wins_after = after[0][0] + after[1][0];
+  CHECK_EQ_INT(before[0][0] + before[0][1] + before[0][2], 500);
+  CHECK_MSG(wins_after > 650 && wins_after > wins_before + 100, "%s %s %s: %lld of 1000 wins, %lld before", game, kind,
+            optimizer, (long long)wins_after, (long long)wins_before);
+  bw_run_destroy(run);
+  bw_device_destroy(device);
+}
+
+// The emulated accelerator, whose memory is its own, trains like the CPU.
+static void test_emu_trains(void) {
+  const test_option options[] = {{"rollout.games", "48"}, {"ppo.minibatch", "128"}, {"ppo.lr", "0.003"},
+                                 {"rollout.opponents.pool", "2"}, {"rollout.opponents.selfShare", "0.5"},
+                                 {"net.kind", "resmlp"}, {NULL, NULL}};
+  const bw_config config = test_config("tictactoe", options);
+  bw_device* cpu = test_cpu(1);
+  bw_device* emu = NULL;
+  REQUIRE(bw_emu_device_create(2, 2, &emu, NULL) == BW_OK);
+  bw_run* on_cpu = test_run(&config, cpu);
+  bw_run* on_emu = test_run(&config, emu);
+  for (int i = 0; i < 4; ++i) {
+    const bw_iteration a = test_iterate(on_cpu, 0), b = test_iterate(on_emu, 0);
+    CHECK_EQ_INT(a.samples, b.samples);
+    CHECK_NEAR(a.policy_loss, b.policy_loss, 1e-3);
+    CHECK_NEAR(a.value_loss, b.value_loss, 1e-3);
+    CHECK_NEAR(a.entropy, b.entropy, 1e-3);
+    CHECK(b.max_ratio_error < 1e-5);
+  }
+  bw_run_destroy(on_cpu);
+  bw_run_destroy(on_emu);
+  bw_device_destroy(cpu);
+  bw_device_destroy(emu);
+}
+
+// A cancelled or failed iteration leaves no trace.
+static void test_guards(void) {
+  const test_option options[] = {{NULL, NULL}};
+  const bw_config config = test_config("tictactoe", options);
+  bw_device* device = test_cpu(2);
+  bw_run* run = test_run(&config, device);
+  bw_run* twin = test_run(&config, device);
+  bw_iteration it;
+  bw_error error;
+  test_iterate(run, 0);
+  test_iterate(twin, 0);
+  const uint64_t hash = test_hash(run);
+
+  atomic_store(&run->cancelled, 1);
+  CHECK_EQ_INT(bw_run_iterate(run, 0, &it, &error), BW_CANCELLED);
+  atomic_store(&run->cancelled, 0);
+  CHECK(test_hash(run) == hash);
+  CHECK_EQ_INT(run->iteration, 1);
+
+  // A learning rate that blows the weights up.
+  run->config.ppo_lr = 1e30;
+  run->config.ppo_max_grad_norm = 0;
+  CHECK_EQ_INT(bw_run_iterate(run, 0, &it, &error), BW_NUMERIC);
+  CHECK(error.path[0] != 0 && error.step > 0);
+  CHECK(test_hash(run) == hash);
+  CHECK_EQ_INT(run->updates, twin->updates);
+  run->config = config;
+
+  test_iterate(run, 0);
+  test_iterate(twin, 0);
+  CHECK(test_hash(run) == test_hash(twin));
+
+  // NaN that sits in one weight is named.
+  float* weights = malloc((size_t)run->layout.parameters * sizeof *weights);
+  REQUIRE(weights != NULL);
+  const float* current = NULL;
+  REQUIRE(bw_run_weights(run, &current, NULL) == BW_OK);
+  memcpy(weights, current, (size_t)run->layout.parameters * sizeof *weights);
+  weights[run->layout.weight[1] + 5] = NAN;
+  REQUIRE(bw_run_set_weights(run, weights, NULL) == BW_OK);
+  const char* tensor = NULL;
+  CHECK(!bw_run_weights_finite(run, &tensor));
+  CHECK_EQ_STR(tensor, "trunk.1.weight");
+  CHECK_EQ_INT(bw_run_iterate(run, 0, &it, &error), BW_NUMERIC);
+  free(weights);
+  bw_run_destroy(run);
+  bw_run_destroy(twin);
+  bw_device_destroy(device);
+}
+
+static void test_schedules(void) {
+  CHECK_NEAR(bw_schedule(BW_SCHEDULE_CONSTANT, 3, 0.1, 0.7), 3, 1e-12);
+  CHECK_NEAR(bw_schedule(BW_SCHEDULE_LINEAR, 2, 0.1, 0), 2, 1e-12);
+  CHECK_NEAR(bw_schedule(BW_SCHEDULE_LINEAR, 2, 0.1, 0.5), 1.1, 1e-12);
+  CHECK_NEAR(bw_schedule(BW_SCHEDULE_LINEAR, 2, 0.1, 1), 0.2, 1e-12);
+  CHECK_NEAR(bw_schedule(BW_SCHEDULE_COSINE, 2, 0, 0.5), 1, 1e-12);
+  CHECK_NEAR(bw_schedule(BW_SCHEDULE_COSINE, 2, 0, 1), 0, 1e-12);
+  CHECK_NEAR(bw_schedule(BW_SCHEDULE_COSINE, 2, 0, 7), 0, 1e-12);  // beyond the end
+  const test_option options[] = {{"ppo.lrSchedule", "linear"}, {"ppo.lrFinal", "0.5"},
+                                 {"ppo.entropySchedule", "cosine"}, {NULL, NULL}};
+  const bw_config config = test_config("tictactoe", options);
+  bw_device* device = test_cpu(1);
+  bw_run* run = test_run(&config, device);
+  CHECK_NEAR(test_iterate(run, 0).lr, config.ppo_lr, 1e-12);
+  CHECK_NEAR(test_iterate(run, 1).lr, 0.5 * config.ppo_lr, 1e-12);
+  CHECK_NEAR(test_iterate(run, 1).entropy_coef, 0, 1e-12);
+  bw_run_destroy(run);
+  bw_device_destroy(device);
+}
+
+static void test_kl_stop(void) {
+  const test_option options[] = {{"ppo.epochs", "10"}, {"ppo.lr", "0.01"}, {"ppo.targetKl", "0.0001"}, {NULL, NULL}};
+  const bw_config config = test_config("tictactoe", options);
+  bw_device* device = test_cpu(1);
+  bw_run* run = test_run(&config, device);
+  const bw_iteration it = test_iterate(run, 0);
+  CHECK(it.epochs < 10);
+  CHECK(it.approx_kl > 0.0001);
+  bw_run_destroy(run);
+  bw_device_destroy(device);
+}
+
+// Which snapshots stay, over many evictions.
+static void test_pool(const char* eviction, const char* sampling) {
+  const test_option options[] = {{"rollout.opponents.pool", "8"}, {"rollout.opponents.selfShare", "0"},
+                                 {"rollout.opponents.eviction", eviction},
+                                 {"rollout.opponents.sampling", sampling}, {NULL, NULL}};
+  const bool keep_first = strcmp(eviction, "keepFirst") == 0;
+  bw_device* device = test_cpu(1);
+  double mean = 0;
+  enum { RUNS = 60, SNAPSHOTS = 100 };
+  for (int seed = 0; seed < RUNS; ++seed) {
+    bw_config config = test_config("tictactoe", options);
+    config.run_seed = seed;
+    bw_run* run = test_run(&config, device);
+    for (int i = 1; i < SNAPSHOTS; ++i) bw_opponents_snapshot(run);
+    CHECK_EQ_INT(run->member_count, 8);
+    unsigned rows = 0;
+    for (int i = 0; i < 8; ++i) {
+      rows |= 1u << run->members[i].row;
+      if (i > 0) CHECK(run->members[i].number > run->members[i - 1].number);
+      mean += (double)run->members[i].number / (8.0 * RUNS);
+    }
+    CHECK_EQ_INT(rows, 0xFF);  // every row is in use once
+    if (keep_first) {
+      CHECK_EQ_INT(run->members[0].number, 1);
+      for (int i = 1; i < 8; ++i) CHECK_EQ_INT(run->members[i].number, SNAPSHOTS - 7 + i);
+    }
+    if (seed == 0) {
+      int drawn[8] = {0};
+      for (uint32_t i = 0; i < 36000; ++i) ++drawn[bw_opponents_draw(run, i * 119304u)];
+      for (int i = 0; i < 8; ++i) {
+        const double expected = strcmp(sampling, "latest") == 0    ? (i == 7 ? 36000 : 0)
+                                : strcmp(sampling, "recency") == 0 ? 1000.0 * (i + 1)
+                                                                   : 4500;
+        CHECK_NEAR(drawn[i], expected, 3);
+      }
+    }
+    bw_run_destroy(run);
+  }
+  // A uniform sample of 1 .. 100 has mean 50.5; 480 draws: standard error about 1.3.
+  if (!keep_first) CHECK_NEAR(mean, 50.5, 6);
+  bw_device_destroy(device);
+}
+
+// A run that is saved, loaded into a new one and continued equals one that was never interrupted.
+static void test_checkpoint(bool bundled) {
+  const test_option options[] = {{"rollout.opponents.pool", "3"}, {"rollout.opponents.every", "1"},
+                                 {"rollout.opponents.selfShare", "0.5"}, {"ppo.lrSchedule", "linear"}, {NULL, NULL}};
+  const bw_config config = test_config("tictactoe", options);
+  bw_device* device = test_cpu(2);
+  bw_run* whole = test_run(&config, device);
+  for (int i = 0; i < 5; ++i) test_iterate(whole, i / 8.0);
+  const bw_metadata extra[] = {{.key = "config", .value = "{\"a\":\"\\u00e9\"}"}};
+  uint8_t* bytes = NULL;
+  size_t size = 0;
+  bw_error error;
+  REQUIRE(bw_run_save(whole, bundled, extra, 1, &bytes, &size, &error) == BW_OK);
+
+  bw_run* resumed = test_run(&config, device);
+  REQUIRE(bw_run_load(resumed, bytes, size, &error) == BW_OK);
+  CHECK(test_hash(resumed) == test_hash(whole));
+  CHECK_EQ_INT(resumed->iteration, 5);
+  CHECK_EQ_INT(resumed->member_count, whole->member_count);
+  if (!bundled) {
+    float* weights = malloc((size_t)config.rollout_games * 0 + (size_t)whole->layout.parameters * 4);
+    REQUIRE(weights != NULL);
+    for (int i = 0; i < whole->member_count; ++i) {
+      REQUIRE(bw_download_real(device, weights, bw_opponents_weights(whole, i), whole->layout.parameters, NULL) == BW_OK);
+      REQUIRE(bw_upload_real(device, bw_opponents_weights(resumed, i), weights, whole->layout.parameters, NULL) == BW_OK);
+    }
+    free(weights);
+  }
+  for (int i = 5; i < 8; ++i) {
+    const bw_iteration a = test_iterate(whole, i / 8.0), b = test_iterate(resumed, i / 8.0);
+    CHECK_EQ_INT(a.total_games, b.total_games);
+    CHECK(a.policy_loss == b.policy_loss && a.win == b.win);
+  }
+  CHECK(test_hash(resumed) == test_hash(whole));
+
+  // Damage is refused and changes nothing: every prefix that could end a write, and another shape of net.
+  const uint64_t hash = test_hash(resumed);
+  for (size_t cut = 0; cut < size; cut += 1 + size / 97) {
+    CHECK_EQ_INT(bw_run_load(resumed, bytes, cut, &error), BW_CHECKPOINT);
+  }
+  const test_option wider[] = {{"rollout.opponents.pool", "3"}, {"net.width", "20"}, {NULL, NULL}};
+  const bw_config other_config = test_config("tictactoe", wider);
+  bw_run* other = test_run(&other_config, device);
+  CHECK_EQ_INT(bw_run_load(other, bytes, size, &error), BW_CHECKPOINT);
+  CHECK_EQ_STR(error.path, "trunk.0.weight");
+  const uint8_t nan[4] = {0, 0, 0xC0, 0x7F};
+  memcpy(bytes + size - 4, nan, 4);  // the last tensor's last number
+  CHECK_EQ_INT(bw_run_load(resumed, bytes, size, &error), BW_CHECKPOINT);
+  CHECK(test_hash(resumed) == hash);
+  free(bytes);
+  bw_run_destroy(other);
+  bw_run_destroy(whole);
+  bw_run_destroy(resumed);
+  bw_device_destroy(device);
+}
+
+static void test_parameter_counts(void) {
+  bw_net_layout layout;
+  bw_net_layout_make(&layout, (bw_net_shape){.kind = BW_NET_KIND_MLP, .inputs = 27, .actions = 9, .width = 256, .depth = 4});
+  CHECK_EQ_INT(layout.parameters, 207114);
+  bw_net_layout_make(&layout, (bw_net_shape){.kind = BW_NET_KIND_RESMLP, .inputs = 126, .actions = 7, .width = 256, .depth = 6});
+  CHECK_EQ_INT(layout.parameters, 366600);
+  bw_net_layout_make(&layout, (bw_net_shape){.kind = BW_NET_KIND_RESMLP, .inputs = 126, .actions = 7, .width = 8, .depth = 64});
+  CHECK(layout.tensor_count <= BW_NET_MAX_TENSORS);
+}
+
+int main(void) {
+  test_parameter_counts();
+  test_schedules();
+  test_ratio_is_one("tictactoe", "mlp", "64");
+  test_ratio_is_one("tictactoe", "resmlp", "1");
+  test_ratio_is_one("connect4", "mlp", "7");
+  test_ratio_is_one("connect4", "resmlp", "512");
+  test_threads_are_bit_equal();
+  test_guards();
+  test_kl_stop();
+  test_pool("reservoir", "uniform");
+  test_pool("reservoir", "recency");
+  test_pool("keepFirst", "latest");
+  test_checkpoint(true);
+  test_checkpoint(false);
+  test_learns("tictactoe", "mlp", "adamw", "ply");
+  test_learns("tictactoe", "resmlp", "muon", "player");
+  test_learns("connect4", "mlp", "muon", "player");
+  test_learns("connect4", "resmlp", "adamw", "ply");
+  test_emu_trains();
+  return check_summary("train");
+}
