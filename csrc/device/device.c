@@ -13,14 +13,6 @@ static const char* const kOpNames[BW_OP_COUNT] = {
 
 const char* bw_op_name(bw_op op) { return kOpNames[op]; }
 
-// Costs are estimates, and their formulas read best without casts: counts become doubles on their own.
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#if defined(__clang__)
-#pragma GCC diagnostic ignored "-Wimplicit-int-float-conversion"
-#endif
-#endif
 // The formulas of ops.def mix counts and doubles on purpose.
 #if defined(__GNUC__)
 #pragma GCC diagnostic push
@@ -48,9 +40,6 @@ bw_cost bw_op_cost(bw_op op, const void* args, int real_bytes) {
   (void)R;
   return cost;
 }
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
 
 #if defined(__GNUC__)
 #pragma GCC diagnostic pop
