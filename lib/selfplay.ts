@@ -254,7 +254,8 @@ export class SelfPlay implements AsyncDisposable {
       }
       const tensor = inspect(path, bytes).tensors.find(({ name }) => name === "weights");
       if (tensor?.dtype !== "F32") throw corrupt(path, "has no tensor weights of F32", "weights");
-      const copy = bytes.slice(tensor.offset, tensor.offset + tensor.bytes);
+      // A copy: the tensor need not lie at a multiple of four in the file's bytes.
+      const copy = Uint8Array.from(bytes.subarray(tensor.offset, tensor.offset + tensor.bytes));
       try {
         await settled(this.#engine.poolPut(slot, new Float32Array(copy.buffer, 0, copy.byteLength / 4)));
       } catch (error) {
