@@ -3,7 +3,7 @@
 #include "check.h"
 
 // Largest relative errors allowed, in units of 2^-24 (half the spacing of floats at 1).
-static const double kExpUnits = 3, kLogUnits = 2.5, kTanhUnits = 3;
+static const double kExpUnits = 1.5, kLogUnits = 1.5, kTanhUnits = 2.5;
 
 // Every `kStride`-th float; odd and prime, so that all low mantissa bits occur.
 enum { kStride = 1009 };
