@@ -242,7 +242,9 @@ export class RunDirectory {
       await syncDirectory(parent);
       return new RunDirectory(path, options, lock);
     } catch (error) {
-      throw ioError(error, path, "cannot make the run directory");
+      // What failed was in a folder that is gone again: the error names the one that was asked for.
+      const cause = error instanceof IoError ? error.cause : error;
+      throw ioError(cause, path, "cannot make the run directory");
     }
   }
 

@@ -1,5 +1,5 @@
 // The addon: what needs no engine, and the door to class Engine. Converts and queues, never computes.
-#include <napi.h>
+#include "js.h"
 
 #include <atomic>
 #include <cstring>

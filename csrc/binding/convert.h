@@ -2,7 +2,7 @@
 #ifndef BW_BINDING_CONVERT_H
 #define BW_BINDING_CONVERT_H
 
-#include <napi.h>
+#include "js.h"
 
 #include <cstdint>
 #include <string>

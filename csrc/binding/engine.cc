@@ -81,13 +81,21 @@ struct View {
   int64_t count = 0;
 };
 
+// The engine lends one host buffer to weights and pool members alike: after a member has been in it, JavaScript's view
+// of the weights is renewed.
+bw_status RenewView(bw_selfplay* run, bw_error* error) {
+  const float* weights = nullptr;
+  int64_t count = 0;
+  return bw_selfplay_weights(run, &weights, &count, error);
+}
+
 struct Seats {
   bw_shares seat[2];
 };
 
 Napi::Float32Array Floats(Napi::Env env, const std::vector<float>& values) {
   Napi::Float32Array array = Napi::Float32Array::New(env, values.size());
-  if (!values.empty()) std::memcpy(array.Data(), values.data(), values.size() * sizeof(float));
+  if (!values.empty() && !array.IsEmpty()) std::memcpy(array.Data(), values.data(), values.size() * sizeof(float));
   return array;
 }
 
@@ -315,7 +323,7 @@ Napi::Value Engine::Policy(const Napi::CallbackInfo& info) {
                          object.Set("probabilities", Floats(e, out.probabilities));
                          object.Set("values", Floats(e, out.values));
                          Napi::Uint8Array terminal = Napi::Uint8Array::New(e, out.terminal.size());
-                         if (!out.terminal.empty()) {
+                         if (!out.terminal.empty() && !terminal.IsEmpty()) {
                            std::memcpy(terminal.Data(), out.terminal.data(), out.terminal.size());
                          }
                          object.Set("terminal", terminal);
@@ -379,7 +387,7 @@ Napi::Value Engine::PoolSnapshots(const Napi::CallbackInfo& info) {
                                   BW_TRY(bw_selfplay_pool_get(state->run, slot, &snapshot, &weights, error));
                                   snapshots.push_back(snapshot);
                                 }
-                                return BW_OK;
+                                return count > 0 ? RenewView(state->run, error) : BW_OK;
                               },
                               [](Napi::Env e, std::vector<int64_t>& snapshots) {
                                 Napi::Array array = Napi::Array::New(e, snapshots.size());
@@ -402,7 +410,7 @@ Napi::Value Engine::PoolGet(const Napi::CallbackInfo& info) {
                          const float* weights = nullptr;
                          BW_TRY(bw_selfplay_pool_get(state->run, slot, &member.snapshot, &weights, error));
                          member.weights.assign(weights, weights + bw_selfplay_parameter_count(state->run));
-                         return BW_OK;
+                         return RenewView(state->run, error);
                        },
                        [](Napi::Env e, Member& member) {
                          Napi::Object object = Napi::Object::New(e);

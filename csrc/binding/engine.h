@@ -2,7 +2,7 @@
 #ifndef BW_BINDING_ENGINE_H
 #define BW_BINDING_ENGINE_H
 
-#include <napi.h>
+#include "js.h"
 
 #include <memory>
 

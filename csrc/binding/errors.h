@@ -2,7 +2,7 @@
 #ifndef BW_BINDING_ERRORS_H
 #define BW_BINDING_ERRORS_H
 
-#include <napi.h>
+#include "js.h"
 
 #include "../core/status.h"
 

@@ -7,7 +7,7 @@
 #ifndef BW_BINDING_WORKER_H
 #define BW_BINDING_WORKER_H
 
-#include <napi.h>
+#include "js.h"
 #include <pthread.h>
 
 #include <condition_variable>
@@ -73,6 +73,13 @@ class Host {
 
  private:
   friend class Worker;
+
+  // Whether calls that may run JavaScript still work.
+  static bool CanRun(napi_env env) {
+    napi_value object;
+    return napi_create_object(env, &object) == napi_ok &&
+           napi_set_named_property(env, object, "self", object) == napi_ok;
+  }
 
   static inline void Settle(napi_env env, napi_value, void*, void* data);
 
@@ -243,6 +250,7 @@ void Host::Settle(napi_env env, napi_value, void*, void* data) {
   if (job->last) worker->Join();
   Host* host = worker->host_.get();
   if (--host->pending_ == 0) napi_unref_threadsafe_function(env, host->settle_);
+  if (!CanRun(env)) return;  // terminated: nobody waits for the promise any more
   if (job->closed) {
     job->deferred.Reject(ClosedObject(e, job->op));
   } else if (job->status != BW_OK) {

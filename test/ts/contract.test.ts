@@ -14,7 +14,18 @@ let trained: Finished;
 let checkpoint: string;
 
 beforeAll(async () => {
-  trained = await bellows(["train", "tictactoe", ...tinyPool, "--iterations", "6", "--seed", "5", "--out", runPath, "--json"]);
+  trained = await bellows([
+    "train",
+    "tictactoe",
+    ...tinyPool,
+    "--iterations",
+    "6",
+    "--seed",
+    "5",
+    "--out",
+    runPath,
+    "--json",
+  ]);
   checkpoint = String(trained.last.checkpoint);
 });
 
@@ -36,7 +47,9 @@ describe("train", () => {
       "evaluation",
       "result",
     ]);
-    expect(trained.lines.filter((line) => line.type === "iteration").map((line) => line.index)).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(trained.lines.filter((line) => line.type === "iteration").map((line) => line.index)).toEqual([
+      1, 2, 3, 4, 5, 6,
+    ]);
     for (const line of trained.lines.filter(({ type }) => type === "iteration")) {
       expect(line).toMatchObject({ games: 32, loss: { policy: expect.any(Number), entropy: expect.any(Number) } });
       expect(line.speed.gamesPerSecond).toBeGreaterThan(0);
@@ -77,7 +90,10 @@ describe("train", () => {
   test("the weights' hash is that of the tensors in the checkpoint", () => {
     const bytes = readFileSync(checkpoint);
     const length = Number(bytes.readBigUInt64LE(0));
-    const header = JSON.parse(bytes.toString("utf8", 8, 8 + length)) as Record<string, { data_offsets: [number, number] }>;
+    const header = JSON.parse(bytes.toString("utf8", 8, 8 + length)) as Record<
+      string,
+      { data_offsets: [number, number] }
+    >;
     const hash = createHash("sha256");
     const weights = Object.entries(header)
       .filter(([name]) => !/^(__metadata__|optimizer\.|opponents\.)/.test(name))
@@ -103,32 +119,72 @@ describe("train", () => {
 
   test("--config, --set and flags win in this order", async () => {
     const config = join(folder, "config.json");
-    writeFileSync(config, JSON.stringify({ net: { width: 24, depth: 1 }, ppo: { lr: 0.01 }, run: { seed: 1, iterations: 9 } }));
+    writeFileSync(
+      config,
+      JSON.stringify({ net: { width: 24, depth: 1 }, ppo: { lr: 0.01 }, run: { seed: 1, iterations: 9 } }),
+    );
     const out = join(folder, "precedence");
     const end = await bellows([
-      ...["train", "tictactoe", "--config", config, "--set", "net.width=12", "--set", "run.seed=2", "--set", "rollout.games=32"],
+      ...[
+        "train",
+        "tictactoe",
+        "--config",
+        config,
+        "--set",
+        "net.width=12",
+        "--set",
+        "run.seed=2",
+        "--set",
+        "rollout.games=32",
+      ],
       ...["--seed", "3", "--iterations", "1", "--out", out, "--json"],
     ]);
     expect(end.code, end.stderr).toBe(0);
     const resolved = JSON.parse(readFileSync(join(out, "config.json"), "utf8"));
-    expect(resolved).toMatchObject({ net: { width: 12, depth: 1 }, ppo: { lr: 0.01 }, run: { seed: 3, iterations: 1 } });
+    expect(resolved).toMatchObject({
+      net: { width: 12, depth: 1 },
+      ppo: { lr: 0.01 },
+      run: { seed: 3, iterations: 1 },
+    });
     // A run's config.json is a config.
-    const again = await bellows(["train", "tictactoe", "--config", join(out, "config.json"), "--out", join(folder, "again"), "--json"]);
+    const again = await bellows([
+      "train",
+      "tictactoe",
+      "--config",
+      join(out, "config.json"),
+      "--out",
+      join(folder, "again"),
+      "--json",
+    ]);
     expect(again.last.weightsHash).toBe(end.last.weightsHash);
   });
 
   test("without --out the run is under runs/", () => {
-    const stdout = execFileSync(process.execPath, [main, "train", "tictactoe", ...tiny, "--iterations", "1", "--json"], {
-      cwd: folder,
-      stdio: ["ignore", "pipe", "ignore"],
-    });
+    const stdout = execFileSync(
+      process.execPath,
+      [main, "train", "tictactoe", ...tiny, "--iterations", "1", "--json"],
+      {
+        cwd: folder,
+        stdio: ["ignore", "pipe", "ignore"],
+      },
+    );
     const result = JSON.parse(String(stdout).trimEnd().split("\n").at(-1)!);
     expect(result.checkpoint).toMatch(/^runs\/tictactoe-s0-/);
     expect(existsSync(join(folder, result.checkpoint))).toBe(true);
   });
 
   test("without --json people get the certificate, the checkpoint and the commands", async () => {
-    const end = await bellows(["train", "tictactoe", ...tiny, "--iterations", "2", "--seed", "4", "--out", join(folder, "text")]);
+    const end = await bellows([
+      "train",
+      "tictactoe",
+      ...tiny,
+      "--iterations",
+      "2",
+      "--seed",
+      "4",
+      "--out",
+      join(folder, "text"),
+    ]);
     expect(end.code).toBe(0);
     expect(end.stdout).toMatch(/exploitability/);
     expect(end.stdout).toMatch(/reproduce .*train tictactoe --seed 4 --iterations 2 .*--set net\.width=16/);
@@ -145,7 +201,16 @@ describe("train", () => {
   });
 
   test("connect4 has no certificate, and an interval for its games against random play", async () => {
-    const end = await bellows(["train", "connect4", ...tiny, "--iterations", "1", "--out", join(folder, "c4"), "--json"]);
+    const end = await bellows([
+      "train",
+      "connect4",
+      ...tiny,
+      "--iterations",
+      "1",
+      "--out",
+      join(folder, "c4"),
+      "--json",
+    ]);
     expect(end.code, end.stderr).toBe(0);
     expect(end.last.certificate).toBeNull();
     const { win, draw, loss, games, interval } = end.last.versusRandom;
@@ -157,7 +222,16 @@ describe("train", () => {
 
   test("a long run that learned nothing fails, and its checkpoint is kept", async () => {
     const out = join(folder, "nothing");
-    const args = ["--set", "ppo.lr=0", "--set", "rollout.games=20000", "--set", "ppo.epochs=1", "--set", "ppo.minibatch=65536"];
+    const args = [
+      "--set",
+      "ppo.lr=0",
+      "--set",
+      "rollout.games=20000",
+      "--set",
+      "ppo.epochs=1",
+      "--set",
+      "ppo.minibatch=65536",
+    ];
     const end = await bellows(["train", "tictactoe", ...tiny, ...args, "--iterations", "1", "--out", out, "--json"]);
     expectError(end, 1, "LEARNED_NOTHING", /000001\.safetensors$/);
     expect(existsSync(end.last.path)).toBe(true);
@@ -169,7 +243,8 @@ describe("train", () => {
 
 describe("bad input of train", () => {
   const out = join(folder, "never");
-  const train = (...args: string[]) => bellows(["train", "tictactoe", "--iterations", "1", "--out", out, "--json", ...args]);
+  const train = (...args: string[]) =>
+    bellows(["train", "tictactoe", "--iterations", "1", "--out", out, "--json", ...args]);
 
   test.each<[string, string[], string | RegExp, RegExp]>([
     ["unknown option", ["--set", "ppo.clipp=0.2"], "ppo.clipp", /did you mean.*ppo\.clip/i],
@@ -359,7 +434,9 @@ describe("policy", () => {
   test("an empty file has no positions", async () => {
     const file = join(folder, "no-positions.txt");
     writeFileSync(file, "");
-    expect((await bellows(["policy", checkpoint, "--file", file, "--json"])).lines).toMatchObject([{ type: "result", positions: 0 }]);
+    expect((await bellows(["policy", checkpoint, "--file", file, "--json"])).lines).toMatchObject([
+      { type: "result", positions: 0 },
+    ]);
   });
 
   test("illegal moves name the line", async () => {
@@ -378,7 +455,9 @@ describe("policy", () => {
 
 describe("play", () => {
   test("takes moves from a pipe, refuses what is none, ends with a result", async () => {
-    const end = await bellows(["play", checkpoint, "--json"], { input: "x\n1\n2\n3\n4\n5\n6\n7\n8\n9\n1\n2\n3\n4\n5\n6\n7\n8\n9\n" });
+    const end = await bellows(["play", checkpoint, "--json"], {
+      input: "x\n1\n2\n3\n4\n5\n6\n7\n8\n9\n1\n2\n3\n4\n5\n6\n7\n8\n9\n",
+    });
     expect(end.code, end.stderr).toBe(0);
     expect(["human", "policy", "draw"]).toContain(end.last.winner);
     expect(end.last).toMatchObject({ type: "result", game: "tictactoe", human: "first" });
@@ -431,7 +510,10 @@ describe("info, plan, games", () => {
     for (const depth of ["-1", "x", "1.5", "43"]) {
       expectError(await bellows(["games", "perft", "connect4", "--depth", depth, "--json"]), 2, "USAGE", "--depth");
     }
-    expect((await bellows(["games", "--json"])).last.games.map((game: { name: string }) => game.name)).toEqual(["tictactoe", "connect4"]);
+    expect((await bellows(["games", "--json"])).last.games.map((game: { name: string }) => game.name)).toEqual([
+      "tictactoe",
+      "connect4",
+    ]);
   });
 });
 
@@ -442,11 +524,21 @@ describe("help and streams", () => {
     for (const row of OPTION_ROWS) expect(end.stdout).toContain(row.path);
     const general = await bellows(["--help"]);
     expect(general.code).toBe(0);
-    for (const command of ["train", "eval", "play", "policy", "plan", "info", "games"]) expect(general.stdout).toContain(command);
+    for (const command of ["train", "eval", "play", "policy", "plan", "info", "games"])
+      expect(general.stdout).toContain(command);
   });
 
   test("a reader that leaves is no error message", async () => {
-    const running = start(["train", "tictactoe", ...tiny, "--iterations", "100000", "--out", join(folder, "pipe"), "--json"]);
+    const running = start([
+      "train",
+      "tictactoe",
+      ...tiny,
+      "--iterations",
+      "100000",
+      "--out",
+      join(folder, "pipe"),
+      "--json",
+    ]);
     await running.line("iteration");
     running.child.stdout?.destroy();
     const end = await running.finished;
@@ -460,7 +552,10 @@ describe("help and streams", () => {
     await running.line("iteration", (line) => line.index >= 3);
     running.child.kill(signal);
     const end = await running.finished;
-    expect({ code: end.code, last: end.last }).toMatchObject({ code: 130, last: { type: "error", code: "INTERRUPTED" } });
+    expect({ code: end.code, last: end.last }).toMatchObject({
+      code: 130,
+      last: { type: "error", code: "INTERRUPTED" },
+    });
     const saved = end.lines.findLast((line) => line.type === "checkpoint")!;
     const metrics = readFileSync(join(out, "metrics.jsonl"), "utf8").trimEnd().split("\n");
     expect(JSON.parse(metrics.at(-1)!).index).toBe(saved.iteration);

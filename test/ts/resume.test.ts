@@ -63,7 +63,8 @@ describe("resume", () => {
     for (const file of files) {
       const bytes = readFileSync(join(checkpoints, file));
       const header = JSON.parse(bytes.toString("utf8", 8, 8 + Number(bytes.readBigUInt64LE(0))));
-      for (const hash of Object.values(JSON.parse(header.__metadata__["bellows.opponents"]))) referenced.add(String(hash));
+      for (const hash of Object.values(JSON.parse(header.__metadata__["bellows.opponents"])))
+        referenced.add(String(hash));
     }
     expect(referenced.size).toBeGreaterThanOrEqual(3);
     const kept = readdirSync(join(checkpoints, "opponents")).map((name) => name.replace(".safetensors", ""));
@@ -255,7 +256,8 @@ describe("lock", () => {
       writeFileSync(join(out, "lock"), text);
       const end = await bellows(["train", "--resume", out, "--json"]);
       // Without /proc a process id is all there is to go by.
-      if (process.platform === "linux" || text === "{") expect(end.last).toEqual({ ...whole, checkpoint: end.last.checkpoint });
+      if (process.platform === "linux" || text === "{")
+        expect(end.last).toEqual({ ...whole, checkpoint: end.last.checkpoint });
     }
   });
 });
