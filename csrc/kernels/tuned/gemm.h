@@ -38,7 +38,8 @@ typedef struct bw_gemm {
                    float* c, int64_t ldc);
 
   // Weight gradient: G[i][j] (+)= sum_m P[m][i] Q[m][j] for i in [first_row, last_row), all j < columns.
-  // p: [rows][*] row stride ldp, q: [rows][*] row stride ldq, g: row stride ldg. Ascends in m.
+  // p: [rows][*] row stride ldp, q: [rows][*] row stride ldq, g: row stride ldg. Ascends in m. accumulate != 0 goes on
+  // with the chain from G, so that rows in several calls give the same bits as in one.
   void (*outer)(const float* p, int64_t ldp, const float* q, int64_t ldq, int rows, int first_row, int last_row,
                 int columns, int accumulate, float* g, int64_t ldg);
 } bw_gemm;

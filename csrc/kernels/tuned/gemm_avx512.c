@@ -1,35 +1,93 @@
-// Matrix products with AVX-512: tiles of 8 rows x 32 columns, 16 accumulators of 16 floats.
+// Matrix products with AVX-512: tiles of 8 rows x 32 columns, 16 sums of 16 floats.
 //
 // A step over the contracted index loads two vectors of the packed panel (or of q) and broadcasts eight values: 16
-// fused multiply-adds for 10 loads, so the two FMA pipes are the limit. Fewer rows use the same code with fewer
-// accumulators; every element remains one chain of fused multiply-adds, so its bits don't depend on the tile.
+// fused multiply-adds for 10 loads, so the two FMA pipes are the limit. Fewer rows use the same code with fewer sums, a
+// panel of at most 16 columns with one vector; every element remains one chain of fused multiply-adds, so its bits
+// don't depend on the tile.
+//
+// Tried (64 x 256 x 256, one thread of a Zen 5 at 4.3 GHz; the FMA probe in registers: 275 GFLOP/s):
+//   multiply      8 rows x 2 vectors                                       270 (98%)
+//                 9 rows as 8 + 1                                          206        a single row waits for latency
+//                 9 rows as 5 + 4                                          239        this one
+//                 9 columns in 2 vectors, in 1                             75, 128
+//   outer         reading p and q where they are                           95 (34%)
+//                 copying strips of both to contiguous memory first        249 (90%)  this one
+//   pack forward  strided copies, 16 rows at a time                        16 us
+//                 16 x 16 transposes in registers                          2.9 us     this one; multiply takes 31 us
 #include <immintrin.h>
-#include <string.h>
 
+#include "../../core/compiler.h"
 #include "gemm.h"
 
 enum { PANEL = 32, ROWS = 8 };
 
+// The first n of 16 lanes; n may be negative or above 16.
+static inline __mmask16 lanes(int n) { return (__mmask16)(n >= 16 ? 0xFFFFu : n <= 0 ? 0u : (1u << n) - 1u); }
+
 // ---- packing ----
+
+// out[c * PANEL + n] = in[n * stride + c] for c < depth (at most 16) and n < width; 0 for width <= n < 16. Four rounds
+// that exchange 1, 2, 4 and 8 columns between rows.
+static void transpose_block(const float* in, int64_t stride, int width, int depth, float* out) {
+  const __mmask16 mask = lanes(depth);
+  __m512 r[16], t[16];
+  BW_UNROLL(16)
+  for (int n = 0; n < 16; ++n) r[n] = n < width ? _mm512_maskz_loadu_ps(mask, in + n * stride) : _mm512_setzero_ps();
+  BW_UNROLL(8)
+  for (int n = 0; n < 16; n += 2) {
+    t[n] = _mm512_unpacklo_ps(r[n], r[n + 1]);
+    t[n + 1] = _mm512_unpackhi_ps(r[n], r[n + 1]);
+  }
+  BW_UNROLL(4)
+  for (int n = 0; n < 16; n += 4) {
+    r[n] = _mm512_shuffle_ps(t[n], t[n + 2], 0x44);
+    r[n + 1] = _mm512_shuffle_ps(t[n], t[n + 2], 0xEE);
+    r[n + 2] = _mm512_shuffle_ps(t[n + 1], t[n + 3], 0x44);
+    r[n + 3] = _mm512_shuffle_ps(t[n + 1], t[n + 3], 0xEE);
+  }
+  // r[4 g + k] lane l holds column 4 l + k of rows 4 g .. 4 g + 3.
+  BW_UNROLL(4)
+  for (int k = 0; k < 4; ++k) {
+    t[k] = _mm512_shuffle_f32x4(r[k], r[4 + k], 0x88);
+    t[4 + k] = _mm512_shuffle_f32x4(r[k], r[4 + k], 0xDD);
+    t[8 + k] = _mm512_shuffle_f32x4(r[8 + k], r[12 + k], 0x88);
+    t[12 + k] = _mm512_shuffle_f32x4(r[8 + k], r[12 + k], 0xDD);
+  }
+  BW_UNROLL(4)
+  for (int k = 0; k < 4; ++k) {
+    r[k] = _mm512_shuffle_f32x4(t[k], t[8 + k], 0x88);
+    r[8 + k] = _mm512_shuffle_f32x4(t[k], t[8 + k], 0xDD);
+    r[4 + k] = _mm512_shuffle_f32x4(t[4 + k], t[12 + k], 0x88);
+    r[12 + k] = _mm512_shuffle_f32x4(t[4 + k], t[12 + k], 0xDD);
+  }
+  BW_UNROLL(16)
+  for (int c = 0; c < 16; ++c) {
+    if (c < depth) _mm512_store_ps(out + c * PANEL, r[c]);
+  }
+}
 
 static void pack(const float* b, int64_t stride_c, int64_t stride_n, int contract, int columns, int first_panel,
                  int last_panel, float* packed) {
   for (int p = first_panel; p < last_panel; ++p) {
     const int base = p * PANEL;
     const int width = columns - base < PANEL ? columns - base : PANEL;
+    const __mmask16 mask0 = lanes(width), mask1 = lanes(width - 16);
     float* out = packed + (int64_t)p * PANEL * contract;
     const float* in = b + base * stride_n;
-    if (width < PANEL) memset(out, 0, (size_t)PANEL * (size_t)contract * sizeof(float));
     if (stride_n == 1) {
-      for (int c = 0; c < contract; ++c) memcpy(out + c * PANEL, in + c * stride_c, (size_t)width * sizeof(float));
+      for (int c = 0; c < contract; ++c) {
+        _mm512_store_ps(out + c * PANEL, _mm512_maskz_loadu_ps(mask0, in + c * stride_c));
+        _mm512_store_ps(out + c * PANEL + 16, _mm512_maskz_loadu_ps(mask1, in + c * stride_c + 16));
+      }
+    } else if (stride_c == 1) {
+      for (int c = 0; c < contract; c += 16) {
+        const int depth = contract - c < 16 ? contract - c : 16;
+        transpose_block(in + c, stride_n, width, depth, out + c * PANEL);
+        transpose_block(in + 16 * stride_n + c, stride_n, width - 16, depth, out + c * PANEL + 16);
+      }
     } else {
-      // Transposing: 16 contracted indices at a time keep the reads within a few cache lines.
-      for (int c0 = 0; c0 < contract; c0 += 16) {
-        const int c1 = c0 + 16 < contract ? c0 + 16 : contract;
-        for (int n = 0; n < width; ++n) {
-          const float* column = in + n * stride_n;
-          for (int c = c0; c < c1; ++c) out[c * PANEL + n] = column[c * stride_c];
-        }
+      for (int c = 0; c < contract; ++c) {
+        for (int n = 0; n < PANEL; ++n) out[c * PANEL + n] = n < width ? in[c * stride_c + n * stride_n] : 0;
       }
     }
   }
@@ -38,61 +96,63 @@ static void pack(const float* b, int64_t stride_c, int64_t stride_n, int contrac
 // ---- C = act(A B + bias) ----
 
 typedef struct epilogue {
-  __m512 bias0, bias1;
-  __mmask16 mask0, mask1;
+  __m512 bias[2];
+  __mmask16 mask[2];
   int add_bias, relu, accumulate;
 } epilogue;
 
-static inline void finish_row(__m512 s0, __m512 s1, float* c, const epilogue* e) {
-  if (e->accumulate) {
-    s0 = _mm512_add_ps(_mm512_maskz_loadu_ps(e->mask0, c), s0);
-    s1 = _mm512_add_ps(_mm512_maskz_loadu_ps(e->mask1, c + 16), s1);
-  }
-  if (e->add_bias) {
-    s0 = _mm512_add_ps(s0, e->bias0);
-    s1 = _mm512_add_ps(s1, e->bias1);
-  }
-  if (e->relu) {
-    // max(0, x) with x second keeps a NaN: it must not be hidden.
-    s0 = _mm512_max_ps(_mm512_setzero_ps(), s0);
-    s1 = _mm512_max_ps(_mm512_setzero_ps(), s1);
-  }
-  _mm512_mask_storeu_ps(c, e->mask0, s0);
-  _mm512_mask_storeu_ps(c + 16, e->mask1, s1);
+static inline __attribute__((always_inline)) void finish(__m512 sum, int v, float* c, const epilogue* e) {
+  if (e->accumulate) sum = _mm512_add_ps(_mm512_maskz_loadu_ps(e->mask[v], c), sum);
+  if (e->add_bias) sum = _mm512_add_ps(sum, e->bias[v]);
+  // max(0, x) with x second keeps a NaN: it must not be hidden.
+  if (e->relu) sum = _mm512_max_ps(_mm512_setzero_ps(), sum);
+  _mm512_mask_storeu_ps(c, e->mask[v], sum);
 }
 
-#define TILE(R)                                                                                              \
-  static void tile_##R(const float* a, int64_t lda, const float* b, int contract, float* c, int64_t ldc,     \
-                       const epilogue* e) {                                                                  \
-    __m512 s[R][2];                                                                                          \
-    for (int r = 0; r < R; ++r) s[r][0] = s[r][1] = _mm512_setzero_ps();                                     \
-    for (int k = 0; k < contract; ++k) {                                                                     \
-      const __m512 b0 = _mm512_load_ps(b + (int64_t)k * PANEL), b1 = _mm512_load_ps(b + (int64_t)k * PANEL + 16); \
-      _Pragma("GCC unroll 8") for (int r = 0; r < R; ++r) {                                                  \
-        const __m512 x = _mm512_set1_ps(a[r * lda + k]);                                                     \
-        s[r][0] = _mm512_fmadd_ps(x, b0, s[r][0]);                                                           \
-        s[r][1] = _mm512_fmadd_ps(x, b1, s[r][1]);                                                           \
-      }                                                                                                      \
-    }                                                                                                        \
-    for (int r = 0; r < R; ++r) finish_row(s[r][0], s[r][1], c + r * ldc, e);                                \
+// R rows x V vectors; R and V are constants where it is inlined.
+static inline __attribute__((always_inline)) void tile(int R, int V, const float* a, int64_t lda, const float* b,
+                                                       int contract, float* c, int64_t ldc, const epilogue* e) {
+  __m512 s[ROWS][2];
+  BW_UNROLL(8)
+  for (int r = 0; r < R; ++r) {
+    BW_UNROLL(2)
+    for (int v = 0; v < V; ++v) s[r][v] = _mm512_setzero_ps();
   }
-TILE(1)
-TILE(2)
-TILE(3)
-TILE(4)
-TILE(5)
-TILE(6)
-TILE(7)
-TILE(8)
-#undef TILE
+  for (int64_t k = 0; k < contract; ++k) {
+    __m512 x[2];
+    BW_UNROLL(2)
+    for (int v = 0; v < V; ++v) x[v] = _mm512_load_ps(b + k * PANEL + 16 * v);
+    BW_UNROLL(8)
+    for (int r = 0; r < R; ++r) {
+      const __m512 y = _mm512_set1_ps(a[r * lda + k]);
+      BW_UNROLL(2)
+      for (int v = 0; v < V; ++v) s[r][v] = _mm512_fmadd_ps(y, x[v], s[r][v]);
+    }
+  }
+  BW_UNROLL(8)
+  for (int r = 0; r < R; ++r) {
+    BW_UNROLL(2)
+    for (int v = 0; v < V; ++v) finish(s[r][v], v, c + r * ldc + 16 * v, e);
+  }
+}
 
 typedef void (*tile_fn)(const float*, int64_t, const float*, int, float*, int64_t, const epilogue*);
-static const tile_fn kTiles[ROWS + 1] = {0, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8};
 
-// The first n of 16 lanes; n may be negative or above 16.
-static inline __mmask16 lanes(int n) {
-  return n >= 16 ? 0xFFFF : n <= 0 ? 0 : (__mmask16)((1u << n) - 1);
-}
+#define TILE(R, V)                                                                                             \
+  static void tile_##R##_##V(const float* a, int64_t lda, const float* b, int contract, float* c, int64_t ldc, \
+                             const epilogue* e) {                                                              \
+    tile(R, V, a, lda, b, contract, c, ldc, e);                                                                \
+  }
+#define TILES(V) TILE(1, V) TILE(2, V) TILE(3, V) TILE(4, V) TILE(5, V) TILE(6, V) TILE(7, V) TILE(8, V)
+TILES(1)
+TILES(2)
+#undef TILES
+#undef TILE
+
+static const tile_fn kTiles[2][ROWS + 1] = {
+    {NULL, tile_1_1, tile_2_1, tile_3_1, tile_4_1, tile_5_1, tile_6_1, tile_7_1, tile_8_1},
+    {NULL, tile_1_2, tile_2_2, tile_3_2, tile_4_2, tile_5_2, tile_6_2, tile_7_2, tile_8_2},
+};
 
 static void multiply(const float* a, int64_t lda, const float* packed, int rows, int contract, int columns,
                      int first_panel, int last_panel, const float* bias, bw_activation activation, int accumulate,
@@ -101,15 +161,16 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
   for (int p = first_panel; p < last_panel; ++p) {
     const int base = p * PANEL;
     const float* b = packed + (int64_t)p * PANEL * contract;
-    epilogue e = {.mask0 = lanes(columns - base), .mask1 = lanes(columns - base - 16), .add_bias = bias != NULL,
-                  .relu = activation == BW_ACT_RELU, .accumulate = accumulate};
-    if (bias) {
-      e.bias0 = _mm512_maskz_loadu_ps(e.mask0, bias + base);
-      e.bias1 = _mm512_maskz_loadu_ps(e.mask1, bias + base + 16);
-    }
-    for (int i = 0; i < rows; i += ROWS) {
-      const int count = rows - i < ROWS ? rows - i : ROWS;
-      kTiles[count](a + i * lda, lda, b, contract, c + i * ldc + base, ldc, &e);
+    epilogue e = {.mask = {lanes(columns - base), lanes(columns - base - 16)},
+                  .add_bias = bias != NULL,
+                  .relu = activation == BW_ACT_RELU,
+                  .accumulate = accumulate};
+    for (int v = 0; v < 2 && bias; ++v) e.bias[v] = _mm512_maskz_loadu_ps(e.mask[v], bias + base + 16 * v);
+    const tile_fn* tiles = kTiles[columns - base > 16];
+    for (int i = 0, count; i < rows; i += count) {
+      const int left = rows - i;
+      count = left >= 2 * ROWS || left == ROWS ? ROWS : left > ROWS ? (left + 1) / 2 : left;  // 9 rows are 5 and 4
+      tiles[count](a + i * lda, lda, b, contract, c + i * ldc + base, ldc, &e);
     }
   }
 }
@@ -121,43 +182,49 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
 // between chunks: storing and reloading a float changes nothing, so the chain over m stays one chain.
 enum { CHUNK = 128, BLOCK_TILES = 16 };
 
-#define OUTER(R)                                                                                                   \
-  static void outer_##R(const float* p, const float* q, int rows, int first, float* g, int64_t ldg, __mmask16 mask0, \
-                        __mmask16 mask1) {                                                                         \
-    __m512 s[R][2];                                                                                                \
-    for (int r = 0; r < R; ++r) {                                                                                  \
-      s[r][0] = first ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask0, g + r * ldg);                           \
-      s[r][1] = first ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask1, g + r * ldg + 16);                      \
-    }                                                                                                              \
-    for (int m = 0; m < rows; ++m) {                                                                               \
-      const __m512 q0 = _mm512_load_ps(q + m * PANEL), q1 = _mm512_load_ps(q + m * PANEL + 16);                    \
-      _Pragma("GCC unroll 8") for (int r = 0; r < R; ++r) {                                                        \
-        const __m512 v = _mm512_set1_ps(p[m * ROWS + r]);                                                          \
-        s[r][0] = _mm512_fmadd_ps(v, q0, s[r][0]);                                                                 \
-        s[r][1] = _mm512_fmadd_ps(v, q1, s[r][1]);                                                                 \
-      }                                                                                                            \
-    }                                                                                                              \
-    for (int r = 0; r < R; ++r) {                                                                                  \
-      _mm512_mask_storeu_ps(g + r * ldg, mask0, s[r][0]);                                                          \
-      _mm512_mask_storeu_ps(g + r * ldg + 16, mask1, s[r][1]);                                                     \
-    }                                                                                                              \
+// g rows x 2 vectors of columns (+)= p^T q over one chunk; R is a constant where it is inlined.
+static inline __attribute__((always_inline)) void outer_tile(int R, const float* p, const float* q, int rows, int fresh,
+                                                             float* g, int64_t ldg, __mmask16 mask0, __mmask16 mask1) {
+  __m512 s[ROWS][2];
+  BW_UNROLL(8)
+  for (int r = 0; r < R; ++r) {
+    s[r][0] = fresh ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask0, g + r * ldg);
+    s[r][1] = fresh ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask1, g + r * ldg + 16);
+  }
+  for (int m = 0; m < rows; ++m) {
+    const __m512 q0 = _mm512_load_ps(q + m * PANEL), q1 = _mm512_load_ps(q + m * PANEL + 16);
+    BW_UNROLL(8)
+    for (int r = 0; r < R; ++r) {
+      const __m512 v = _mm512_set1_ps(p[m * ROWS + r]);
+      s[r][0] = _mm512_fmadd_ps(v, q0, s[r][0]);
+      s[r][1] = _mm512_fmadd_ps(v, q1, s[r][1]);
+    }
+  }
+  BW_UNROLL(8)
+  for (int r = 0; r < R; ++r) {
+    _mm512_mask_storeu_ps(g + r * ldg, mask0, s[r][0]);
+    _mm512_mask_storeu_ps(g + r * ldg + 16, mask1, s[r][1]);
+  }
+}
+
+typedef void (*outer_fn)(const float*, const float*, int, int, float*, int64_t, __mmask16, __mmask16);
+
+#define OUTER(R)                                                                                                     \
+  static void outer_##R(const float* p, const float* q, int rows, int fresh, float* g, int64_t ldg, __mmask16 mask0, \
+                        __mmask16 mask1) {                                                                           \
+    outer_tile(R, p, q, rows, fresh, g, ldg, mask0, mask1);                                                          \
   }
 OUTER(1)
 OUTER(2)
-OUTER(3)
-OUTER(4)
-OUTER(5)
-OUTER(6)
-OUTER(7)
-OUTER(8)
+OUTER(3) OUTER(4) OUTER(5) OUTER(6) OUTER(7) OUTER(8)
 #undef OUTER
 
-typedef void (*outer_fn)(const float*, const float*, int, int, float*, int64_t, __mmask16, __mmask16);
-static const outer_fn kOuters[ROWS + 1] = {0, outer_1, outer_2, outer_3, outer_4, outer_5, outer_6, outer_7, outer_8};
+    static const outer_fn kOuters[ROWS + 1] = {NULL,    outer_1, outer_2, outer_3, outer_4,
+                                               outer_5, outer_6, outer_7, outer_8};
 
 // Rows [0, rows) of p and q into columns of g from `first_row`, at most BLOCK_TILES tiles.
-static void outer_block(const float* p, int64_t ldp, const float* q, int64_t ldq, int rows, int first_row,
-                        int last_row, int columns, int first, float* g, int64_t ldg) {
+static void outer_block(const float* p, int64_t ldp, const float* q, int64_t ldq, int rows, int first_row, int last_row,
+                        int columns, int fresh, float* g, int64_t ldg) {
   float p_block[BLOCK_TILES][CHUNK * ROWS];
   _Alignas(64) float q_strip[CHUNK * PANEL];
   for (int i = first_row, tile = 0; i < last_row; i += ROWS, ++tile) {
@@ -174,7 +241,7 @@ static void outer_block(const float* p, int64_t ldp, const float* q, int64_t ldq
     }
     for (int i = first_row, tile = 0; i < last_row; i += ROWS, ++tile) {
       const int count = last_row - i < ROWS ? last_row - i : ROWS;
-      kOuters[count](p_block[tile], q_strip, rows, first, g + i * ldg + base, ldg, mask0, mask1);
+      kOuters[count](p_block[tile], q_strip, rows, fresh, g + i * ldg + base, ldg, mask0, mask1);
     }
   }
 }

@@ -1,0 +1,16 @@
+// Words that compilers spell differently.
+#ifndef BW_CORE_COMPILER_H
+#define BW_CORE_COMPILER_H
+
+// Before a loop of at most `count` steps, a constant once inlined: unrolls it, so that an array indexed by it can live
+// in registers.
+#define BW_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define BW_UNROLL(count) BW_PRAGMA(clang loop unroll(full))
+#elif defined(__GNUC__)
+#define BW_UNROLL(count) BW_PRAGMA(GCC unroll count)
+#else
+#define BW_UNROLL(count)
+#endif
+
+#endif

@@ -1,0 +1,370 @@
+// Every matrix product micro-kernel, bit for bit against one scalar chain an element, and within rounding of float64;
+// odd shapes, guarded buffers, and results that don't depend on how the work is split.
+#include "../../csrc/kernels/tuned/gemm.h"
+
+#include "../../csrc/core/cpu.h"
+#include "../../csrc/core/rng.h"
+#include "check.h"
+
+#ifdef BW_SANITIZED
+enum { RANDOM_SHAPES = 12 };
+#else
+enum { RANDOM_SHAPES = 60 };
+#endif
+enum { GUARD = 64 };  // floats before and after every buffer
+
+typedef struct kernel {
+  const bw_gemm* gemm;
+  bool fused;  // one rounding a multiply-add
+} kernel;
+
+static uint32_t draws;
+static uint32_t draw(void) { return bw_philox(20, 0, draws++, 0).v[0]; }
+static int between(int low, int high) { return low + (int)bw_below(draw(), (uint32_t)(high - low + 1)); }
+
+// A buffer of `count` floats between guards, all NaN; 64-byte aligned.
+typedef struct buffer {
+  float* base;
+  float* at;
+  size_t count;
+} buffer;
+
+static const uint32_t kPoison = 0x7FC0BEEF;  // a NaN
+
+static void poison(float* at, size_t count) {
+  for (size_t i = 0; i < count; ++i) memcpy(at + i, &kPoison, sizeof kPoison);
+}
+
+static bool poisoned(const float* at, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    if (memcmp(at + i, &kPoison, sizeof kPoison) != 0) return false;
+  }
+  return true;
+}
+
+static buffer take(size_t count) {
+  const size_t size = (count + 2 * GUARD) * sizeof(float);
+  buffer b = {.base = aligned_alloc(64, (size + 63) / 64 * 64), .count = count};
+  REQUIRE(b.base != NULL);
+  b.at = b.base + GUARD;
+  poison(b.base, count + 2 * GUARD);
+  return b;
+}
+
+static bool guarded(const buffer* b) { return poisoned(b->base, GUARD) && poisoned(b->at + b->count, GUARD); }
+
+// A matrix with rows ld apart; what lies between columns and ld stays NaN, so a read of it shows.
+static buffer matrix(int rows, int columns, int ld) {
+  buffer b = take((size_t)rows * (size_t)ld);
+  for (int i = 0; i < rows; ++i) {
+    for (int j = 0; j < columns; ++j) b.at[(size_t)i * (size_t)ld + (size_t)j] = 2 * bw_uniform(draw()) - 1;
+  }
+  return b;
+}
+
+static float step(const kernel* k, float sum, float x, float y) {
+  if (k->fused) return fmaf(x, y, sum);
+  const volatile float product = x * y;  // rounded, whatever the compiler would rather do
+  return sum + product;
+}
+
+static int panels_of(const kernel* k, int columns) { return (columns + k->gemm->panel - 1) / k->gemm->panel; }
+
+// |got - wanted| against the bound for a sum of n rounded products whose absolute values sum to `magnitude`.
+static bool close_to(float got, double wanted, double magnitude, int n) {
+  return fabs((double)got - wanted) <= (n + 3) * 0x1p-24 * magnitude + 1e-37;
+}
+
+typedef struct product {
+  int rows, contract, columns, lda, ldc;
+  int bias, relu, accumulate;
+} product;
+
+// Bit equality that takes any NaN for any NaN.
+static bool same_bits(const float* x, const float* y, size_t count) { return memcmp(x, y, count * sizeof *x) == 0; }
+
+static void check_multiply(const kernel* k, product s) {
+  const bw_gemm* gemm = k->gemm;
+  const int panels = panels_of(k, s.columns);
+  const bool transposed = draw() & 1;  // B given by columns, as the forward product has it, or by rows
+  const int ldb = (transposed ? s.contract : s.columns) + between(0, 3);
+  buffer a = matrix(s.rows, s.contract, s.lda);
+  buffer b = transposed ? matrix(s.columns, s.contract, ldb) : matrix(s.contract, s.columns, ldb);
+  buffer bias = matrix(1, s.columns, s.columns);
+  buffer packed = take((size_t)panels * (size_t)gemm->panel * (size_t)s.contract);
+  buffer c = s.accumulate ? matrix(s.rows, s.columns, s.ldc) : take((size_t)s.rows * (size_t)s.ldc);
+  buffer before = take(c.count);
+  memcpy(before.at, c.at, c.count * sizeof(float));
+  const int64_t stride_c = transposed ? 1 : ldb, stride_n = transposed ? ldb : 1;
+  gemm->pack(b.at, stride_c, stride_n, s.contract, s.columns, 0, panels, packed.at);
+  CHECK(guarded(&packed));
+  gemm->multiply(a.at, s.lda, packed.at, s.rows, s.contract, s.columns, 0, panels, s.bias ? bias.at : NULL,
+                 s.relu ? BW_ACT_RELU : BW_ACT_NONE, s.accumulate, c.at, s.ldc);
+
+  bool exact = true, near = true, gaps = true;
+  for (int i = 0; i < s.rows; ++i) {
+    const float* row = a.at + (size_t)i * (size_t)s.lda;
+    for (int n = 0; n < s.columns; ++n) {
+      const size_t at = (size_t)i * (size_t)s.ldc + (size_t)n;
+      float sum = 0;
+      double wide = 0, magnitude = 0;
+      for (int j = 0; j < s.contract; ++j) {
+        const float x = row[j], y = b.at[j * stride_c + n * stride_n];
+        sum = step(k, sum, x, y);
+        wide += (double)x * (double)y;
+        magnitude += fabs((double)x * (double)y);
+      }
+      if (s.accumulate) {
+        sum = before.at[at] + sum;
+        wide += (double)before.at[at];
+        magnitude += fabs((double)before.at[at]);
+      }
+      if (s.bias) {
+        sum += bias.at[n];
+        wide += (double)bias.at[n];
+        magnitude += fabs((double)bias.at[n]);
+      }
+      if (s.relu) {
+        sum = sum < 0 ? 0 : sum;
+        wide = wide < 0 ? 0 : wide;
+      }
+      exact = exact && same_bits(&sum, &c.at[at], 1);
+      near = near && close_to(c.at[at], wide, magnitude, s.contract);
+    }
+    gaps = gaps && poisoned(c.at + (size_t)i * (size_t)s.ldc + (size_t)s.columns, (size_t)(s.ldc - s.columns));
+  }
+#define SHAPE "%s: %d x %d x %d, bias %d, relu %d, accumulate %d"
+#define SHAPE_VALUES gemm->name, s.rows, s.contract, s.columns, s.bias, s.relu, s.accumulate
+  CHECK_MSG(near, SHAPE ": not the product", SHAPE_VALUES);
+  CHECK_MSG(exact, SHAPE ": not the chain of the contract", SHAPE_VALUES);
+  CHECK_MSG(gaps && guarded(&c), SHAPE ": wrote beside its columns", SHAPE_VALUES);
+
+  // In pieces: packed panel by panel, the product in blocks of rows times ranges of panels.
+  buffer packed_again = take(packed.count), again = take(c.count);
+  memcpy(again.at, before.at, c.count * sizeof(float));
+  for (int p = panels - 1; p >= 0; --p) {
+    gemm->pack(b.at, stride_c, stride_n, s.contract, s.columns, p, p + 1, packed_again.at);
+    if (p > 0) CHECK(poisoned(packed_again.at, (size_t)p * (size_t)gemm->panel * (size_t)s.contract));
+  }
+  CHECK(same_bits(packed.at, packed_again.at, packed.count));
+  for (int i = 0; i < s.rows;) {
+    const int count = between(1, s.rows - i < 20 ? s.rows - i : 20);
+    for (int p = 0; p < panels;) {
+      const int end = between(p + 1, panels);
+      gemm->multiply(a.at + (size_t)i * (size_t)s.lda, s.lda, packed_again.at, count, s.contract, s.columns, p, end,
+                     s.bias ? bias.at : NULL, s.relu ? BW_ACT_RELU : BW_ACT_NONE, s.accumulate,
+                     again.at + (size_t)i * (size_t)s.ldc, s.ldc);
+      p = end;
+    }
+    i += count;
+  }
+  CHECK_MSG(same_bits(again.at, c.at, c.count) && guarded(&again), SHAPE ": in pieces other bits", SHAPE_VALUES);
+#undef SHAPE
+#undef SHAPE_VALUES
+  buffer* all[] = {&a, &b, &bias, &packed, &c, &before, &packed_again, &again};
+  for (size_t i = 0; i < sizeof all / sizeof all[0]; ++i) {
+    CHECK(guarded(all[i]));
+    free(all[i]->base);
+  }
+}
+
+// A row's bits are equal alone and at any place of any batch.
+static void check_row_batches(const kernel* k) {
+  enum { MAX_ROWS = 70 };
+  const int contract = between(1, 200), columns = between(1, 100), panels = panels_of(k, columns);
+  buffer row = matrix(1, contract, contract), b = matrix(contract, columns, columns);
+  buffer a = take((size_t)MAX_ROWS * (size_t)contract), c = take((size_t)MAX_ROWS * (size_t)columns);
+  buffer packed = take((size_t)panels * (size_t)k->gemm->panel * (size_t)contract), alone = take((size_t)columns);
+  for (int i = 0; i < MAX_ROWS; ++i) memcpy(a.at + i * contract, row.at, (size_t)contract * sizeof(float));
+  k->gemm->pack(b.at, columns, 1, contract, columns, 0, panels, packed.at);
+  k->gemm->multiply(row.at, contract, packed.at, 1, contract, columns, 0, panels, NULL, BW_ACT_NONE, 0, alone.at,
+                    columns);
+  for (int rows = 1; rows <= MAX_ROWS; ++rows) {
+    poison(c.at, c.count);
+    k->gemm->multiply(a.at, contract, packed.at, rows, contract, columns, 0, panels, NULL, BW_ACT_NONE, 0, c.at,
+                      columns);
+    bool same = true;
+    for (int i = 0; i < rows; ++i) same = same && same_bits(c.at + i * columns, alone.at, (size_t)columns);
+    CHECK_MSG(same, "%s: a row depends on its batch of %d", k->gemm->name, rows);
+    CHECK(poisoned(c.at + rows * columns, (size_t)((MAX_ROWS - rows) * columns)));
+  }
+  buffer* all[] = {&row, &b, &a, &c, &packed, &alone};
+  for (size_t i = 0; i < sizeof all / sizeof all[0]; ++i) free(all[i]->base);
+}
+
+static void check_outer(const kernel* k, int rows, int out, int columns, int accumulate) {
+  const bw_gemm* gemm = k->gemm;
+  const int ldp = out + between(0, 5), ldq = columns + between(0, 5), ldg = columns + between(0, 5);
+  const int first = draw() & 1 ? 0 : between(0, out - 1), last = draw() & 1 ? out : between(first, out);
+  buffer p = matrix(rows, out, ldp), q = matrix(rows, columns, ldq);
+  buffer g = accumulate ? matrix(out, columns, ldg) : take((size_t)out * (size_t)ldg);
+  buffer before = take(g.count), again = take(g.count), halves = take(g.count);
+  memcpy(before.at, g.at, g.count * sizeof(float));
+  memcpy(again.at, g.at, g.count * sizeof(float));
+  memcpy(halves.at, g.at, g.count * sizeof(float));
+  gemm->outer(p.at, ldp, q.at, ldq, rows, first, last, columns, accumulate, g.at, ldg);
+  bool exact = true, near = true, untouched = true;
+  for (int i = 0; i < out; ++i) {
+    const size_t row = (size_t)i * (size_t)ldg;
+    if (i < first || i >= last) {
+      untouched = untouched && same_bits(g.at + row, before.at + row, (size_t)ldg);
+      continue;
+    }
+    untouched = untouched && poisoned(g.at + row + (size_t)columns, (size_t)(ldg - columns));
+    for (int j = 0; j < columns; ++j) {
+      float sum = accumulate ? before.at[row + (size_t)j] : 0;
+      double wide = (double)sum, magnitude = fabs(wide);
+      for (int m = 0; m < rows; ++m) {
+        const float x = p.at[m * ldp + i], y = q.at[m * ldq + j];
+        sum = step(k, sum, x, y);
+        wide += (double)x * (double)y;
+        magnitude += fabs((double)x * (double)y);
+      }
+      exact = exact && same_bits(&sum, &g.at[row + (size_t)j], 1);
+      near = near && close_to(g.at[row + (size_t)j], wide, magnitude, rows);
+    }
+  }
+#define SHAPE "%s: gradient of rows %d..%d of %d x %d from %d rows, accumulate %d"
+#define SHAPE_VALUES gemm->name, first, last, out, columns, rows, accumulate
+  CHECK_MSG(near, SHAPE ": not the product", SHAPE_VALUES);
+  CHECK_MSG(exact, SHAPE ": not the chain of the contract", SHAPE_VALUES);
+  CHECK_MSG(untouched && guarded(&g), SHAPE ": wrote beside its range", SHAPE_VALUES);
+
+  // In ranges of output rows, and in two parts of the contracted rows, the second accumulating.
+  for (int i = first; i < last;) {
+    const int end = between(i + 1, last);
+    gemm->outer(p.at, ldp, q.at, ldq, rows, i, end, columns, accumulate, again.at, ldg);
+    i = end;
+  }
+  CHECK_MSG(same_bits(again.at, g.at, g.count) && guarded(&again), SHAPE ": in ranges other bits", SHAPE_VALUES);
+  const int half = between(0, rows);
+  gemm->outer(p.at, ldp, q.at, ldq, half, first, last, columns, accumulate, halves.at, ldg);
+  gemm->outer(p.at + half * ldp, ldp, q.at + half * ldq, ldq, rows - half, first, last, columns, 1, halves.at, ldg);
+  CHECK_MSG(same_bits(halves.at, g.at, g.count), SHAPE ": in two parts other bits", SHAPE_VALUES);
+#undef SHAPE
+#undef SHAPE_VALUES
+  buffer* all[] = {&p, &q, &g, &before, &again, &halves};
+  for (size_t i = 0; i < sizeof all / sizeof all[0]; ++i) {
+    CHECK(guarded(all[i]));
+    free(all[i]->base);
+  }
+}
+
+// Packing by arbitrary strides, as no layer uses it: every element at its place, zero beyond the columns.
+static void check_pack(const kernel* k) {
+  const int panel = k->gemm->panel;
+  static const int layouts[3][2] = {{0, 1}, {1, 0}, {2, 3}};  // strides (c, n): by rows, by columns, both apart
+  for (int contract = 1; contract <= 35; ++contract) {
+    const int columns = between(1, 3 * panel), panels = panels_of(k, columns);
+    for (int layout = 0; layout < 3; ++layout) {
+      const int64_t stride_c = layouts[layout][0] == 1 ? 1 : layout == 2 ? 2 * columns + 1 : columns;
+      const int64_t stride_n = layouts[layout][1] == 1 ? 1 : layout == 2 ? 2 : contract;
+      buffer b = matrix(1, (int)((contract - 1) * stride_c + (columns - 1) * stride_n) + 1,
+                        (int)((contract - 1) * stride_c + (columns - 1) * stride_n) + 1);
+      buffer packed = take((size_t)panels * (size_t)panel * (size_t)contract);
+      k->gemm->pack(b.at, stride_c, stride_n, contract, columns, 0, panels, packed.at);
+      bool right = true;
+      for (int p = 0; p < panels; ++p) {
+        for (int c = 0; c < contract; ++c) {
+          for (int n = 0; n < panel; ++n) {
+            const int column = p * panel + n;
+            const float wanted = column < columns ? b.at[c * stride_c + column * stride_n] : 0.0f;
+            right = right && same_bits(&packed.at[(size_t)(p * contract + c) * (size_t)panel + (size_t)n], &wanted, 1);
+          }
+        }
+      }
+      CHECK_MSG(right, "%s: packing %d x %d, layout %d", k->gemm->name, contract, columns, layout);
+      CHECK(guarded(&packed));
+      free(b.base);
+      free(packed.base);
+    }
+  }
+}
+
+// NaN and infinity come out where they went in, and nowhere else; ReLU hides neither.
+static void check_special(const kernel* k) {
+  enum { ROWS = 11, CONTRACT = 5, COLUMNS = 19 };
+  const int panels = panels_of(k, COLUMNS);
+  buffer a = matrix(ROWS, CONTRACT, CONTRACT), b = matrix(CONTRACT, COLUMNS, COLUMNS);
+  buffer packed = take((size_t)panels * (size_t)k->gemm->panel * CONTRACT), c = take(ROWS * COLUMNS);
+  a.at[3 * CONTRACT + 2] = NAN;
+  a.at[9 * CONTRACT] = INFINITY;
+  k->gemm->pack(b.at, COLUMNS, 1, CONTRACT, COLUMNS, 0, panels, packed.at);
+  k->gemm->multiply(a.at, CONTRACT, packed.at, ROWS, CONTRACT, COLUMNS, 0, panels, NULL, BW_ACT_RELU, 0, c.at, COLUMNS);
+  for (int i = 0; i < ROWS; ++i) {
+    for (int n = 0; n < COLUMNS; ++n) {
+      const float v = c.at[i * COLUMNS + n];
+      if (i == 3) {
+        CHECK(isnan(v));
+      } else if (i == 9) {
+        CHECK(b.at[n] > 0 ? isinf(v) : v == 0);
+      } else {
+        CHECK(isfinite(v) && v >= 0);
+      }
+    }
+  }
+  free(a.base);
+  free(b.base);
+  free(packed.base);
+  free(c.base);
+}
+
+static void check_empty(const kernel* k) {
+  // Nothing to contract: the bias alone, a gradient of 0.
+  float packed[1] = {NAN}, bias[3] = {1, -2, 3}, c[6], g[6];
+  poison(c, 6);
+  k->gemm->multiply(packed, 0, packed, 2, 0, 3, 0, 1, bias, BW_ACT_RELU, 0, c, 3);
+  for (int i = 0; i < 6; ++i) CHECK(c[i] == (i % 3 == 1 ? 0.0f : bias[i % 3]));
+  poison(g, 6);
+  k->gemm->outer(packed, 2, packed, 3, 0, 0, 2, 3, 0, g, 3);
+  for (int i = 0; i < 6; ++i) CHECK(g[i] == 0);
+  // No rows, no panels: nothing happens.
+  poison(c, 6);
+  k->gemm->multiply(packed, 1, packed, 0, 1, 3, 0, 1, bias, BW_ACT_NONE, 0, c, 3);
+  k->gemm->multiply(packed, 1, packed, 2, 1, 3, 0, 0, bias, BW_ACT_NONE, 0, c, 3);
+  k->gemm->outer(packed, 1, packed, 3, 1, 1, 1, 3, 0, c, 3);
+  CHECK(poisoned(c, 6));
+}
+
+static void check_kernel(const kernel* k) {
+  CHECK(k->gemm->panel >= 1 && k->gemm->row_tile >= 1);
+  check_pack(k);
+  check_special(k);
+  check_empty(k);
+  for (int i = 0; i < 5; ++i) check_row_batches(k);
+  static const int edges[] = {1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33};
+  enum { EDGES = sizeof edges / sizeof edges[0] };
+  for (int i = 0; i < EDGES; ++i) {
+    for (int j = 0; j < EDGES; ++j) {
+      const product s = {.rows = edges[i],
+                         .contract = edges[(i + j) % EDGES],
+                         .columns = edges[j],
+                         .lda = edges[(i + j) % EDGES],
+                         .ldc = edges[j],
+                         .bias = i & 1,
+                         .relu = j & 1};
+      check_multiply(k, s);
+      check_outer(k, edges[(i + j) % EDGES], edges[i], edges[j], j & 1);
+    }
+  }
+  for (int i = 0; i < RANDOM_SHAPES; ++i) {
+    product s = {.rows = between(1, 70), .contract = between(1, 300), .columns = between(1, 270)};
+    s.lda = s.contract + between(0, 9);
+    s.ldc = s.columns + between(0, 9);
+    s.accumulate = i % 4 == 3;  // then without the rest, as the contract has it
+    s.bias = !s.accumulate && i % 4 >= 1;
+    s.relu = !s.accumulate && i % 4 == 2;
+    check_multiply(k, s);
+    check_outer(k, between(1, 300), between(1, 150), between(1, 270), i & 1);
+  }
+}
+
+int main(void) {
+  const kernel portable = {.gemm = &bw_gemm_portable, .fused = false};
+  check_kernel(&portable);
+#ifdef BW_HAVE_AVX512
+  const kernel avx512 = {.gemm = &bw_gemm_avx512, .fused = true};
+  if (bw_isa_available(BW_ISA_AVX512)) check_kernel(&avx512);
+#endif
+  return check_summary("gemm");
+}
