@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "compiler.h"
 #include "prof.h"
 #include "roof_probe.h"
 
@@ -19,7 +20,7 @@ double bw_roof_probe_portable(int64_t rounds, float* sink) {
 #elif defined(__aarch64__)
     __asm__ volatile("" : "+w"(x), "+w"(y));
 #endif
-#pragma GCC unroll 12
+    BW_UNROLL(12)
     for (int i = 0; i < CHAINS; ++i) s[i] = s[i] * x + y;
   }
   for (int i = 1; i < CHAINS; ++i) s[0] += s[i];
@@ -27,70 +28,102 @@ double bw_roof_probe_portable(int64_t rounds, float* sink) {
   return (double)rounds * CHAINS * LANES * 2;
 }
 
-enum { MAX_CACHED = 16, REPEATS = 8, TRIAD_FLOATS = 1 << 24 };  // three arrays of 64 MiB: beyond any cache
-static const int64_t kRounds = 200000;
+enum {
+  MAX_CACHED = 16,
+  LINE = 16,  // doubles and floats of workers stand this far apart: on cache lines of their own
+#ifdef BW_SANITIZED
+  TRIAD_FLOATS = 1 << 18,  // the figure means nothing there
+#else
+  TRIAD_FLOATS = 1 << 24,  // three arrays of 64 MiB: beyond the caches that a core reaches
+#endif
+  TRIAD_REPEATS = 4,
+};
+static const int64_t kRounds = 200000;         // below a millisecond
+static const uint64_t kProbeTime = 60000000u;  // ns; long enough for the clock to settle, best run counts
 
 typedef struct probe_task {
   bw_roof_probe probe;
-  double* flops;  // by worker, one cache line apart
-  float* sinks;
+  double* flops;  // [threads * LINE]
+  float* sinks;   // [threads * LINE]
 } probe_task;
 
-enum { LINE = 16 };
-
 static void run_probe(void* context, int64_t first, int64_t last, int worker) {
-  probe_task* task = context;
+  const probe_task* task = context;
   for (int64_t t = first; t < last; ++t) {
     task->flops[worker * LINE] = task->probe(kRounds, &task->sinks[worker * LINE]);
+  }
+}
+
+// GFLOP/s of all threads together, each running the probe.
+static double measure_flops(bw_pool* pool, probe_task* task) {
+  const int threads = bw_pool_threads(pool);
+  double best = 0;
+  const uint64_t begin = bw_now_ns();
+  for (uint64_t now = begin; now - begin < kProbeTime;) {
+    const uint64_t start = now;
+    bw_pool_run(pool, threads, run_probe, task);
+    now = bw_now_ns();
+    double flops = 0;
+    for (int i = 0; i < threads; ++i) flops += task->flops[i * LINE];
+    const double rate = flops / (double)(now - start + 1);
+    if (rate > best) best = rate;
+  }
+  return best;
+}
+
+static void fill_triad(void* context, int64_t first, int64_t last, int worker) {
+  (void)worker;
+  float* const* arrays = context;
+  for (int k = 0; k < 3; ++k) {
+    for (int64_t i = first; i < last; ++i) arrays[k][i] = 1;
   }
 }
 
 static void run_triad(void* context, int64_t first, int64_t last, int worker) {
   (void)worker;
   float* const* arrays = context;
-  float* a = arrays[0];
-  const float *b = arrays[1], *c = arrays[2];
+  float* restrict a = arrays[0];
+  const float* restrict b = arrays[1];
+  const float* restrict c = arrays[2];
   for (int64_t i = first; i < last; ++i) a[i] = b[i] + 0.5f * c[i];
+}
+
+// GB/s of a[i] = b[i] + s c[i], counting each array once.
+static double measure_bytes(bw_pool* pool, float* arrays[3]) {
+  bw_pool_run(pool, TRIAD_FLOATS, fill_triad, arrays);  // each worker touches the pages that it will use
+  double best = 0;
+  for (int repeat = 0; repeat < TRIAD_REPEATS; ++repeat) {
+    const uint64_t start = bw_now_ns();
+    bw_pool_run(pool, TRIAD_FLOATS, run_triad, arrays);
+    const double rate = 3.0 * sizeof(float) * TRIAD_FLOATS / (double)(bw_now_ns() - start + 1);
+    if (rate > best) best = rate;
+  }
+  return best;
 }
 
 static bw_status measure(bw_isa isa, bw_pool* pool, bw_roof* roof, bw_error* error) {
   const int threads = bw_pool_threads(pool);
   const size_t triad_bytes = (size_t)TRIAD_FLOATS * sizeof(float);
   float* arrays[3] = {malloc(triad_bytes), malloc(triad_bytes), malloc(triad_bytes)};
-  double* flops = calloc((size_t)threads * LINE, sizeof *flops);
-  float* sinks = calloc((size_t)threads * LINE, sizeof *sinks);
-  bw_status status = BW_OK;
-  if (!arrays[0] || !arrays[1] || !arrays[2] || !flops || !sinks) {
-    status = bw_fail_memory(error, "roof", "the bandwidth probe", 3 * triad_bytes, 0);
-  } else {
-    probe_task task = {.probe = bw_roof_probe_portable, .flops = flops, .sinks = sinks};
+  probe_task task = {.probe = bw_roof_probe_portable,
+                     .flops = calloc((size_t)threads * LINE, sizeof *task.flops),
+                     .sinks = calloc((size_t)threads * LINE, sizeof *task.sinks)};
 #ifdef BW_HAVE_AVX512
-    if (isa == BW_ISA_AVX512) task.probe = bw_roof_probe_avx512;
+  if (isa == BW_ISA_AVX512) task.probe = bw_roof_probe_avx512;
 #else
-    (void)isa;
+  (void)isa;
 #endif
-    *roof = (bw_roof){.threads = threads};
-    for (int repeat = 0; repeat < REPEATS; ++repeat) {
-      const uint64_t start = bw_now_ns();
-      bw_pool_run(pool, threads, run_probe, &task);
-      const double ns = (double)(bw_now_ns() - start);
-      double total = 0;
-      for (int i = 0; i < threads; ++i) total += flops[i * LINE];
-      if (total / ns > roof->gflops) roof->gflops = total / ns;
-    }
-    for (int i = 0; i < 3; ++i) {
-      for (int64_t k = 0; k < TRIAD_FLOATS; ++k) arrays[i][k] = 1;  // touches the pages
-    }
-    for (int repeat = 0; repeat < 3; ++repeat) {
-      const uint64_t start = bw_now_ns();
-      bw_pool_run(pool, TRIAD_FLOATS, run_triad, arrays);
-      const double rate = 3.0 * (double)triad_bytes / (double)(bw_now_ns() - start);
-      if (rate > roof->gbytes) roof->gbytes = rate;
-    }
+  bw_status status = BW_OK;
+  if (arrays[0] && arrays[1] && arrays[2] && task.flops && task.sinks) {
+    roof->threads = threads;
+    roof->gflops = measure_flops(pool, &task);
+    roof->gbytes = measure_bytes(pool, arrays);
+  } else {
+    status = bw_fail_memory(error, "roof", "the bandwidth probe", 3 * triad_bytes, 0);
   }
   for (int i = 0; i < 3; ++i) free(arrays[i]);
-  free(flops);
-  free(sinks);
+  free(task.flops);
+  free(task.sinks);
   return status;
 }
 

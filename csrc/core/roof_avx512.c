@@ -1,5 +1,6 @@
 #include <immintrin.h>
 
+#include "compiler.h"
 #include "roof_probe.h"
 
 // 24 chains of 16 lanes: more than latency (4) x pipes (2) needs, and all in registers.
@@ -9,7 +10,7 @@ double bw_roof_probe_avx512(int64_t rounds, float* sink) {
   __m512 x = _mm512_set1_ps(0.999999f), y = _mm512_set1_ps(1e-6f);
   for (int64_t round = 0; round < rounds; ++round) {
     __asm__ volatile("" : "+v"(x), "+v"(y));  // keeps the loop from being folded
-#pragma GCC unroll 24
+    BW_UNROLL(24)
     for (int i = 0; i < 24; ++i) s[i] = _mm512_fmadd_ps(s[i], x, y);
   }
   for (int i = 1; i < 24; ++i) s[0] = _mm512_add_ps(s[0], s[i]);

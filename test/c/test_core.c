@@ -1,0 +1,152 @@
+// Errors, profiling spans, what the CPU can do, and the measured roof.
+#include <stdlib.h>
+
+#include "../../csrc/core/cpu.h"
+#include "../../csrc/core/prof.h"
+#include "../../csrc/core/roof.h"
+#include "../../csrc/core/status.h"
+#include "check.h"
+
+static void test_errors(void) {
+  bw_error error;
+  memset(&error, 0x5A, sizeof error);
+  CHECK(bw_fail(&error, BW_STATE, "net.create", "layer %d of %s", 3, "mlp") == BW_STATE);
+  CHECK(error.status == BW_STATE);
+  CHECK_EQ_STR(error.op, "net.create");
+  CHECK_EQ_STR(error.message, "layer 3 of mlp");
+  CHECK(error.path[0] == 0 && error.received[0] == 0 && error.expected[0] == 0 && error.device[0] == 0);
+  CHECK(error.needed == 0 && error.available == 0 && error.step == 0);
+  CHECK(bw_fail(NULL, BW_DEVICE, "x", "%d", 1) == BW_DEVICE);
+
+  CHECK(bw_fail_option(&error, "selfplay.create", "ppo.clip", "2", "a number from 0 to 1") == BW_OPTION);
+  CHECK(error.status == BW_OPTION);
+  CHECK_EQ_STR(error.path, "ppo.clip");
+  CHECK_EQ_STR(error.received, "2");
+  CHECK_EQ_STR(error.expected, "a number from 0 to 1");
+  CHECK(strstr(error.message, "ppo.clip") && strstr(error.message, "2") &&
+        strstr(error.message, "a number from 0 to 1"));
+  CHECK(bw_fail_option(NULL, "", "", "", "") == BW_OPTION);
+
+  // Longer than every field: cut, ended, and the fields beside it untouched.
+  char longest[1000];
+  memset(longest, 'x', sizeof longest);
+  longest[sizeof longest - 1] = 0;
+  CHECK(bw_fail_option(&error, longest, longest, longest, longest) == BW_OPTION);
+  CHECK_EQ_INT(strlen(error.op), sizeof error.op - 1);
+  CHECK_EQ_INT(strlen(error.path), sizeof error.path - 1);
+  CHECK_EQ_INT(strlen(error.received), sizeof error.received - 1);
+  CHECK_EQ_INT(strlen(error.expected), sizeof error.expected - 1);
+  CHECK(strlen(error.message) < sizeof error.message);
+  CHECK(error.device[0] == 0 && error.needed == 0);
+  CHECK(bw_fail(&error, BW_NUMERIC, "op", "%s", longest) == BW_NUMERIC);
+  CHECK_EQ_INT(strlen(error.message), sizeof error.message - 1);
+
+  CHECK(bw_fail_memory(&error, "plan", "the rollout", 3u << 20, 1u << 20) == BW_MEMORY);
+  CHECK(error.needed == 3u << 20 && error.available == 1u << 20);
+  CHECK(strstr(error.message, "the rollout") && strstr(error.message, "3.0 MiB") && strstr(error.message, "1.0 MiB"));
+  CHECK(bw_fail_memory(&error, "plan", "the rollout", 3u << 20, 0) == BW_MEMORY);
+  CHECK(strstr(error.message, "available") == NULL);
+  CHECK(bw_fail_memory(NULL, "", "", 0, 0) == BW_MEMORY);
+
+  static const char* const names[] = {"OK",         "OPTION",    "MEMORY", "NUMERIC",
+                                      "CHECKPOINT", "CANCELLED", "DEVICE", "STATE"};
+  for (int i = 0; i < 8; ++i) CHECK_EQ_STR(bw_status_name((bw_status)i), names[i]);
+  CHECK_EQ_STR(bw_status_name((bw_status)99), "UNKNOWN");
+}
+
+static void test_spans(void) {
+  static bw_prof prof;
+  static const char forward[] = "forward", backward[] = "backward", collect[] = "collect", update[] = "update";
+  prof.group = collect;
+  const uint64_t start = bw_now_ns();
+  bw_prof_add(&prof, forward, start, 100, 10);
+  bw_prof_add(&prof, forward, start, 20, 3);
+  bw_prof_add(&prof, backward, start, 7, 1);
+  prof.group = update;
+  bw_prof_add(&prof, forward, start, 1, 1);  // another phase, another span
+  CHECK_EQ_INT(prof.count, 3);
+  CHECK(prof.spans[0].name == forward && prof.spans[0].group == collect);
+  CHECK_EQ_INT(prof.spans[0].calls, 2);
+  CHECK(prof.spans[0].flops == 120 && prof.spans[0].bytes == 13);
+  CHECK(prof.spans[1].name == backward && prof.spans[1].calls == 1 && prof.spans[1].flops == 7);
+  CHECK(prof.spans[2].name == forward && prof.spans[2].group == update && prof.spans[2].calls == 1);
+  CHECK(bw_now_ns() >= start);
+  CHECK(prof.spans[0].ns <= 2 * (bw_now_ns() - start));
+  bw_prof_reset(&prof);
+  CHECK_EQ_INT(prof.count, 0);
+  CHECK(prof.group == update);  // the phase goes on
+
+  // A full table drops what is new and goes on counting what it has.
+  static const char names[BW_PROF_MAX_SPANS + 1];
+  for (int i = 0; i <= BW_PROF_MAX_SPANS; ++i) bw_prof_add(&prof, &names[i], start, 1, 1);
+  CHECK_EQ_INT(prof.count, BW_PROF_MAX_SPANS);
+  bw_prof_add(&prof, &names[BW_PROF_MAX_SPANS - 1], start, 1, 1);
+  CHECK_EQ_INT(prof.spans[BW_PROF_MAX_SPANS - 1].calls, 2);
+}
+
+static void test_cpu(void) {
+  CHECK_EQ_STR(bw_isa_name(BW_ISA_PORTABLE), "portable");
+  CHECK_EQ_STR(bw_isa_name(BW_ISA_AVX512), "avx512");
+  CHECK_EQ_STR(bw_isa_name(BW_ISA_COUNT), "unknown");
+  CHECK(bw_isa_available(BW_ISA_PORTABLE));
+  CHECK(!bw_isa_available(BW_ISA_COUNT));
+#ifndef BW_HAVE_AVX512
+  CHECK(!bw_isa_available(BW_ISA_AVX512));
+#endif
+  bw_isa isa;
+  bw_error error;
+  unsetenv("BELLOWS_ISA");
+  CHECK(bw_isa_choose(&isa, &error) == BW_OK);
+  CHECK(isa == (bw_isa_available(BW_ISA_AVX512) ? BW_ISA_AVX512 : BW_ISA_PORTABLE));
+  setenv("BELLOWS_ISA", "", 1);
+  CHECK(bw_isa_choose(&isa, &error) == BW_OK);
+  for (int i = 0; i < BW_ISA_COUNT; ++i) {
+    setenv("BELLOWS_ISA", bw_isa_name((bw_isa)i), 1);
+    const bw_status status = bw_isa_choose(&isa, &error);
+    if (bw_isa_available((bw_isa)i)) {
+      CHECK(status == BW_OK && isa == (bw_isa)i);
+    } else {
+      CHECK(status == BW_OPTION);
+    }
+  }
+  static const char* const wrong[] = {"sse9", "Portable", "portable ", "avx51", "unknown"};
+  for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; ++i) {
+    setenv("BELLOWS_ISA", wrong[i], 1);
+    CHECK(bw_isa_choose(&isa, &error) == BW_OPTION);
+    CHECK_EQ_STR(error.path, "BELLOWS_ISA");
+    CHECK(strstr(error.received, wrong[i]) != NULL);
+    CHECK(strstr(error.expected, "portable") != NULL);
+  }
+  unsetenv("BELLOWS_ISA");
+  CHECK(bw_cpu_name()[0] != 0);
+  CHECK(bw_cpu_name() == bw_cpu_name());
+  CHECK(bw_memory_available() > 1u << 20);
+}
+
+static void test_roof(void) {
+  for (int threads = 1; threads <= 2; ++threads) {
+    bw_pool* pool;
+    REQUIRE(bw_pool_create(threads, &pool, NULL) == BW_OK);
+    for (int i = 0; i < BW_ISA_COUNT; ++i) {
+      if (!bw_isa_available((bw_isa)i)) continue;
+      bw_roof roof = {0}, again = {0};
+      bw_error error;
+      CHECK(bw_roof_measure((bw_isa)i, pool, &roof, &error) == BW_OK);
+      CHECK_EQ_INT(roof.threads, threads);
+      CHECK(isfinite(roof.gflops) && roof.gflops > 0);
+      CHECK(isfinite(roof.gbytes) && roof.gbytes > 0);
+      CHECK(bw_roof_measure((bw_isa)i, pool, &again, NULL) == BW_OK);  // from the cache: the same figures
+      CHECK(again.gflops == roof.gflops && again.gbytes == roof.gbytes && again.threads == threads);
+      printf("  %s, %d threads: %.1f GFLOP/s, %.1f GB/s\n", bw_isa_name((bw_isa)i), threads, roof.gflops, roof.gbytes);
+    }
+    bw_pool_destroy(pool);
+  }
+}
+
+int main(void) {
+  test_errors();
+  test_spans();
+  test_cpu();
+  test_roof();
+  return check_summary("core");
+}
