@@ -257,12 +257,13 @@ Napi::Value Engine::Iterate(const Napi::CallbackInfo& info) {
 
 Napi::Value Engine::Certify(const Napi::CallbackInfo& info) {
   std::shared_ptr<EngineState> state = state_;
-  return Post(info.Env(), MakeJob<bw_certificate>(
-                              info.Env(), "selfplay.certify",
-                              [state](bw_certificate& certificate, bw_error* error) {
-                                return bw_selfplay_certify(state->run, &certificate, error);
-                              },
-                              [](Napi::Env e, bw_certificate& certificate) { return CertificateObject(e, certificate); }));
+  return Post(info.Env(),
+              MakeJob<bw_certificate>(
+                  info.Env(), "selfplay.certify",
+                  [state](bw_certificate& certificate, bw_error* error) {
+                    return bw_selfplay_certify(state->run, &certificate, error);
+                  },
+                  [](Napi::Env e, bw_certificate& certificate) { return CertificateObject(e, certificate); }));
 }
 
 // versusRandom(games, argmax)
@@ -444,41 +445,40 @@ Napi::Value Engine::PoolPut(const Napi::CallbackInfo& info) {
 // a run: each call gives the same one while it lives.
 Napi::Value Engine::Weights(const Napi::CallbackInfo& info) {
   std::shared_ptr<EngineState> state = state_;
-  return Post(info.Env(),
-              MakeJob<View>(
-                  info.Env(), "selfplay.weights",
-                  [state](View& view, bw_error* error) {
-                    return bw_selfplay_weights(state->run, &view.weights, &view.count, error);
-                  },
-                  [this](Napi::Env e, View& view) -> Napi::Value {
-                    size_t bytes = static_cast<size_t>(view.count) * sizeof(float);
-                    // Closed while this promise was on its way: the memory is gone.
-                    if (closed_) return Napi::ArrayBuffer::New(e, 0);
-                    if (!view_.IsEmpty()) {
-                      Napi::ArrayBuffer known = view_.Value();
-                      if (!known.IsEmpty()) return known;
-                    }
-                    auto* hold = new std::shared_ptr<Engine*>(self_);
-                    napi_value buffer = nullptr;
-                    napi_status status = napi_create_external_arraybuffer(
-                        e, const_cast<float*>(view.weights), bytes,
-                        [](napi_env, void*, void* hint) {
-                          auto* held = static_cast<std::shared_ptr<Engine*>*>(hint);
-                          if (**held) (**held)->Unref();
-                          delete held;
-                        },
-                        hold, &buffer);
-                    if (status != napi_ok) {
-                      delete hold;
-                      Napi::ArrayBuffer copy = Napi::ArrayBuffer::New(e, bytes);
-                      if (!copy.IsEmpty()) std::memcpy(copy.Data(), view.weights, bytes);
-                      return copy;
-                    }
-                    Ref();
-                    Napi::ArrayBuffer array(e, buffer);
-                    view_ = Napi::Reference<Napi::ArrayBuffer>::New(array, 0);
-                    return array;
-                  }));
+  return Post(info.Env(), MakeJob<View>(
+                              info.Env(), "selfplay.weights",
+                              [state](View& view, bw_error* error) {
+                                return bw_selfplay_weights(state->run, &view.weights, &view.count, error);
+                              },
+                              [this](Napi::Env e, View& view) -> Napi::Value {
+                                size_t bytes = static_cast<size_t>(view.count) * sizeof(float);
+                                // Closed while this promise was on its way: the memory is gone.
+                                if (closed_) return Napi::ArrayBuffer::New(e, 0);
+                                if (!view_.IsEmpty()) {
+                                  Napi::ArrayBuffer known = view_.Value();
+                                  if (!known.IsEmpty()) return known;
+                                }
+                                auto* hold = new std::shared_ptr<Engine*>(self_);
+                                napi_value buffer = nullptr;
+                                napi_status status = napi_create_external_arraybuffer(
+                                    e, const_cast<float*>(view.weights), bytes,
+                                    [](napi_env, void*, void* hint) {
+                                      auto* held = static_cast<std::shared_ptr<Engine*>*>(hint);
+                                      if (**held) (**held)->Unref();
+                                      delete held;
+                                    },
+                                    hold, &buffer);
+                                if (status != napi_ok) {
+                                  delete hold;
+                                  Napi::ArrayBuffer copy = Napi::ArrayBuffer::New(e, bytes);
+                                  if (!copy.IsEmpty()) std::memcpy(copy.Data(), view.weights, bytes);
+                                  return copy;
+                                }
+                                Ref();
+                                Napi::ArrayBuffer array(e, buffer);
+                                view_ = Napi::Reference<Napi::ArrayBuffer>::New(array, 0);
+                                return array;
+                              }));
 }
 
 Napi::Value Engine::Counters(const Napi::CallbackInfo& info) {

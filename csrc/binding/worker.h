@@ -7,8 +7,8 @@
 #ifndef BW_BINDING_WORKER_H
 #define BW_BINDING_WORKER_H
 
-#include "js.h"
 #include <pthread.h>
+#include "js.h"
 
 #include <condition_variable>
 #include <cstdint>
@@ -29,16 +29,16 @@ class Worker;
 struct Job {
   explicit Job(Napi::Env env) : deferred(Napi::Promise::Deferred::New(env)) {}
 
-  uint64_t ticket = 0;                               // grows with each job of a worker
-  bool last = false;                                 // the thread ends after this job
-  const char* op = "";                               // static string
-  std::function<bw_status(bw_error*)> run;           // on the worker's thread
-  std::function<Napi::Value(Napi::Env)> convert;     // on the JavaScript thread, after BW_OK
-  std::function<void(Napi::Env)> settled;            // on the JavaScript thread, always, as its last use
+  uint64_t ticket = 0;                            // grows with each job of a worker
+  bool last = false;                              // the thread ends after this job
+  const char* op = "";                            // static string
+  std::function<bw_status(bw_error*)> run;        // on the worker's thread
+  std::function<Napi::Value(Napi::Env)> convert;  // on the JavaScript thread, after BW_OK
+  std::function<void(Napi::Env)> settled;         // on the JavaScript thread, always, as its last use
   Napi::Promise::Deferred deferred;
   std::shared_ptr<Worker> worker;
   bw_status status = BW_OK;
-  bool closed = false;                               // never ran: the worker was closed first
+  bool closed = false;  // never ran: the worker was closed first
   bw_error error{};
 };
 
@@ -60,7 +60,8 @@ class Host {
     napi_unref_threadsafe_function(env, host->settle_);
     napi_set_instance_data(
         env, holder, [](napi_env, void* data, void*) { delete static_cast<std::shared_ptr<Host>*>(data); }, nullptr);
-    napi_add_env_cleanup_hook(env, [](void* data) { static_cast<Host*>(data)->StopAll(); }, host);
+    napi_add_env_cleanup_hook(
+        env, [](void* data) { static_cast<Host*>(data)->StopAll(); }, host);
   }
 
   static std::shared_ptr<Host> Of(Napi::Env env) {
@@ -84,7 +85,7 @@ class Host {
   static inline void Settle(napi_env env, napi_value, void*, void* data);
 
   napi_threadsafe_function settle_ = nullptr;
-  int pending_ = 0;  // jobs whose promise is not settled; they keep the event loop alive
+  int pending_ = 0;                            // jobs whose promise is not settled; they keep the event loop alive
   std::set<std::shared_ptr<Worker>> workers_;  // with a thread; JavaScript thread only
 };
 
