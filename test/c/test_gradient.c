@@ -121,7 +121,8 @@ static problem create_problem(const char* game, const char* net, const char* gam
 }
 
 static void destroy_problem(problem* p) {
-  void* const memory[] = {p->weights, p->gradients, p->head, p->log_probs, p->advantages, p->returns, p->masks, p->taken};
+  void* const memory[] = {p->weights,    p->gradients, p->head,  p->log_probs,
+                          p->advantages, p->returns,   p->masks, p->taken};
   for (size_t i = 0; i < sizeof memory / sizeof memory[0]; ++i) free(memory[i]);
   bw_run_destroy(p->run);
   bw_device_destroy(p->device);
@@ -200,7 +201,8 @@ static void test_gradient(const char* game, const char* net, const char* games, 
   compute_gradient(&p, kEntropyCoef, totals);
   clipping clipped;
   const double loss = loss_of(&p, kEntropyCoef, &clipped), n = (double)p.samples;
-  CHECK_MSG(clipped.outside > 0.1 && clipped.outside < 0.9, "%s: %.3f of the samples are clipped", what, clipped.outside);
+  CHECK_MSG(clipped.outside > 0.1 && clipped.outside < 0.9, "%s: %.3f of the samples are clipped", what,
+            clipped.outside);
   CHECK_MSG(clipped.active > 0.05, "%s: %.3f of the samples have the clipped loss", what, clipped.active);
   CHECK_NEAR(totals[BW_STATISTIC_CLIPPED], clipped.outside * n, 0.5);
   CHECK_NEAR((totals[BW_STATISTIC_POLICY_LOSS] + p.run->config.ppo_value_coef * totals[BW_STATISTIC_VALUE_LOSS] -

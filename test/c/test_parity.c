@@ -175,7 +175,9 @@ static struct {
   unsigned char *before, *wanted, *got, *previous;  // [ARENA_BYTES] images
 } bench;
 
-static size_t element_bytes(buffer_kind kind, int real_bytes) { return kind == REAL ? (size_t)real_bytes : kind == I32 ? 4 : 1; }
+static size_t element_bytes(buffer_kind kind, int real_bytes) {
+  return kind == REAL ? (size_t)real_bytes : kind == I32 ? 4 : 1;
+}
 
 static void clear_case(void) {
   for (int i = 0; i < bench.count; ++i) free(bench.buffers[i].values);
@@ -374,8 +376,8 @@ static void compare_by(int op, const void* args, run_function run) {
       if (bench.buffers[k].role == OUT || bench.buffers[k].role == INOUT) check_buffer(op, &devices[i], k);
     }
     if (devices[i].bits && devices[i].bits == bits) {
-      CHECK_MSG(memcmp(bench.got, bench.previous, (size_t)bench.used) == 0, "%s: bits on %s differ from those of 1 thread",
-                name_of(op), devices[i].name);
+      CHECK_MSG(memcmp(bench.got, bench.previous, (size_t)bench.used) == 0,
+                "%s: bits on %s differ from those of 1 thread", name_of(op), devices[i].name);
     }
     bits = devices[i].bits;
     memcpy(bench.previous, bench.got, (size_t)bench.used);
@@ -458,7 +460,8 @@ static int64_t norm_columns(int64_t rows) { return rows == 1 ? 100 : rows == 7 ?
 static void case_layernorm_forward(void) {
   FOR_SIZES(rows, 1, 7, 33, 150) {
     const int64_t columns = norm_columns(rows);
-    const bw_ref x = reals(IN, rows * columns, -2, 3), gain = reals(IN, columns, -2, 2), shift = reals(IN, columns, -1, 1);
+    const bw_ref x = reals(IN, rows * columns, -2, 3);
+    const bw_ref gain = reals(IN, columns, -2, 2), shift = reals(IN, columns, -1, 1);
     const bw_ref y = reals(OUT, rows * columns, 0, 0), mean = reals(OUT, rows, 0, 0), rstd = reals(OUT, rows, 0, 0);
     COMPARE(layernorm_forward, .x = x, .gain = gain, .shift = shift, .y = y, .mean = mean, .rstd = rstd, .rows = rows,
             .columns = columns);
@@ -496,7 +499,8 @@ static void case_layernorm_gradient(void) {
   FOR_SIZES(rows, 1, 7, 33, 300) {
     const int64_t columns = norm_columns(rows);
     const bw_ref x = reals(IN, rows * columns, -2, 3), mean = reals(IN, rows, 0, 1), rstd = reals(IN, rows, 0, 1);
-    const bw_ref dy = reals(IN, rows * columns, -1, 1), dgain = reals(OUT, columns, 0, 0), dshift = reals(OUT, columns, 0, 0);
+    const bw_ref dy = reals(IN, rows * columns, -1, 1);
+    const bw_ref dgain = reals(OUT, columns, 0, 0), dshift = reals(OUT, columns, 0, 0);
     set_moments(x, mean, rstd, rows, columns);
     set_scale(dgain, sqrt((double)rows) * (columns == 1 ? 100 : 1));
     set_scale(dshift, sqrt((double)rows));
@@ -510,7 +514,8 @@ static void case_layernorm_gradient(void) {
 static void case_matmul(void) {
   for (int layout = 0; layout < 4; ++layout) {  // each operand as it lies and transposed
     FOR_SIZES(rows, 1, 7, 33, 70) {
-      const int64_t columns = rows == 1 ? 9 : rows == 7 ? 1 : rows == 33 ? 10 : 65, contract = rows == 7 ? 100 : rows == 33 ? 1 : 27;
+      const int64_t columns = rows == 1 ? 9 : rows == 7 ? 1 : rows == 33 ? 10 : 65;
+      const int64_t contract = rows == 7 ? 100 : rows == 33 ? 1 : 27;
       const bw_ref a = reals(IN, rows * contract, -1, 1), b = reals(IN, contract * columns, -1, 1);
       const bw_ref c = reals(OUT, rows * columns, 0, 0);
       set_scale(c, sqrt((double)contract));
@@ -598,7 +603,8 @@ static void case_rollout_select(void) {
     for (int policy = 0; policy <= 1; ++policy) {
       FOR_SIZES(games, 1, 7, 33, 700) {
         const bw_ref states = random_states(IN, game, games, OVER_MAYBE), outcomes = ints(IN, games);
-        const bw_rollout_buffers rollout = {.setups = random_setups(game, games), .states = states, .outcomes = outcomes};
+        const bw_ref setups_ref = random_setups(game, games);
+        const bw_rollout_buffers rollout = {.setups = setups_ref, .states = states, .outcomes = outcomes};
         int64_t listed;
         const bw_ref list = random_list(games, &listed), count = ints(OUT, 1), rows = ints(OUT, listed);
         buffer_of(rows)->length = count.offset;
@@ -682,7 +688,8 @@ static int choose(const double* logits, uint32_t mask, int actions, double tempe
 }
 
 // Recording goes with temperature 1: what is recorded is log p under the policy itself.
-static void act(const bw_game* game, int index, int64_t games, double temperature, int uniform, int argmax, int record) {
+static void act(const bw_game* game, int index, int64_t games, double temperature, int uniform, int argmax,
+                int record) {
   static const double kIllegal[] = {0, 1e30, (double)INFINITY, (double)NAN, -(double)INFINITY};
   const uint64_t seed = random_word();
   const int64_t slots = games * game->max_plies, state_bytes = (int64_t)game->state_bytes;
@@ -722,12 +729,13 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
       continue;
     }
     const double size = i % 7 == 3 ? 40 : 3;  // some nearly certain
+    double* logits = &real_values(head)[i * width];
     do {
       for (int a = 0; a < game->actions; ++a) {
         const bool legal = mask >> a & 1;
-        real_values(head)[i * width + a] = legal || i % 5 == 0 ? random_real(-size, size) : kIllegal[i % 5];
+        logits[a] = legal || i % 5 == 0 ? random_real(-size, size) : kIllegal[i % 5];
       }
-      chosen[i] = choose(&real_values(head)[i * width], mask, game->actions, temperature, argmax, (double)bw_uniform(word));
+      chosen[i] = choose(logits, mask, game->actions, temperature, argmax, (double)bw_uniform(word));
     } while (chosen[i] < 0);
   }
 
@@ -746,8 +754,10 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
     game->play(state, action);
     const int result = game->result(state);
     CHECK_BYTES(wanted_raw(rollout.states) + g * state_bytes, state, game->state_bytes);
-    CHECK_EQ_INT(wanted_int(rollout.outcomes, g),
-                 result == BW_WON ? BW_OUTCOME_FIRST + player : result == BW_DRAWN ? BW_OUTCOME_DRAW : BW_OUTCOME_ONGOING);
+    const int outcome = result == BW_WON     ? BW_OUTCOME_FIRST + player
+                        : result == BW_DRAWN ? BW_OUTCOME_DRAW
+                                             : BW_OUTCOME_ONGOING;
+    CHECK_EQ_INT(wanted_int(rollout.outcomes, g), outcome);
     CHECK_EQ_INT(wanted_int(rollout.plies, g), int_values(rollout.plies)[g] + 1);
     const int before = int_values(rollout.counts)[g];
     const bool recorded = record && !uniform && (setups[g].record_both || player == setups[g].seat);
@@ -798,7 +808,8 @@ static void case_sample_gather(void) {
       for (int64_t i = 0; i < slots; ++i) int_values(rollout.record_actions)[i] = (int32_t)random_below(game->actions);
       for (int64_t i = 0; i < rows; ++i) int_values(order)[i] = (int32_t)random_below(slots);
       const bw_ref x = reals(OUT, rows * game->inputs, 0, 0), masks = ints(OUT, rows), actions = ints(OUT, rows);
-      const bw_ref log_probs = reals(OUT, rows, 0, 0), advantages = reals(OUT, rows, 0, 0), returns = reals(OUT, rows, 0, 0);
+      const bw_ref log_probs = reals(OUT, rows, 0, 0), advantages = reals(OUT, rows, 0, 0);
+      const bw_ref returns = reals(OUT, rows, 0, 0);
       COMPARE(sample_gather, .game = index, .rollout = rollout, .order = order, .x = x, .masks = masks,
               .actions = actions, .log_probs = log_probs, .advantages = advantages, .returns = returns, .rows = rows,
               .inputs = game->inputs);
@@ -808,7 +819,9 @@ static void case_sample_gather(void) {
         REQUIRE(game->inputs <= 1024);
         game->encode(state, observation);
         bool same = true;
-        for (int k = 0; k < game->inputs; ++k) same = same && wanted_real(x, i * game->inputs + k) == (double)observation[k];
+        for (int k = 0; k < game->inputs; ++k) {
+          same = same && wanted_real(x, i * game->inputs + k) == (double)observation[k];
+        }
         CHECK(same);
         CHECK((uint32_t)wanted_int(masks, i) == game->legal(state));
       }
@@ -845,10 +858,12 @@ static void case_gae(void) {
       for (int64_t g = 0; g < games; ++g) {
         int_values(rollout.outcomes)[g] = (int32_t)(BW_OUTCOME_FIRST + random_below(3));
         for (int k = 0; k < PLIES; ++k) {  // alternating, one player only, or any
-          int_values(rollout.record_players)[g * PLIES + k] = (int32_t)(g % 3 == 0 ? k & 1 : g % 3 == 1 ? g & 1 : random_below(2));
+          const int64_t player = g % 3 == 0 ? k & 1 : g % 3 == 1 ? g & 1 : random_below(2);
+          int_values(rollout.record_players)[g * PLIES + k] = (int32_t)player;
         }
       }
-      COMPARE(gae, .rollout = rollout, .gamma = 0.97, .lambda = 0.9, .draw_reward = games == 7 ? 0 : -0.25, .games = games,
+      const double draw_reward = games == 7 ? 0 : -0.25;
+      COMPARE(gae, .rollout = rollout, .gamma = 0.97, .lambda = 0.9, .draw_reward = draw_reward, .games = games,
               .max_plies = PLIES, .by_player = by_player);
       for (int64_t g = 0; g < games; ++g) {  // the last move's return is the game's result
         const int count = int_values(rollout.counts)[g];
@@ -856,7 +871,7 @@ static void case_gae(void) {
         if (count < PLIES) CHECK(isnan(wanted_real(rollout.record_advantages, last + 1)));
         if (count == 0) continue;
         const int outcome = int_values(rollout.outcomes)[g], player = int_values(rollout.record_players)[last];
-        const double reward = outcome == BW_OUTCOME_DRAW ? games == 7 ? 0 : -0.25 : outcome - 1 == player ? 1 : -1;
+        const double reward = outcome == BW_OUTCOME_DRAW ? draw_reward : outcome - 1 == player ? 1 : -1;
         CHECK_NEAR(wanted_real(rollout.record_returns, last), reward, 1e-12);
       }
     }
@@ -970,7 +985,8 @@ static void case_clip_scale(void) {
   for (int i = 0; i < 3; ++i) {  // off, clipping, not clipping
     FOR_SIZES(chunks, 1, 7, 33, 100) {
       const bw_ref partial = reals(IN, chunks, 1, 4), norm = reals(OUT, 2, 0, 0);
-      COMPARE(clip_scale, .partial = partial, .norm = norm, .chunks = chunks, .max_norm = i == 0 ? 0 : i == 1 ? 0.5 : 1000);
+      const double max_norm = i == 0 ? 0 : i == 1 ? 0.5 : 1000;
+      COMPARE(clip_scale, .partial = partial, .norm = norm, .chunks = chunks, .max_norm = max_norm);
       CHECK((wanted_real(norm, 1) == 1) == (i != 1));
     }
   }
@@ -1039,7 +1055,8 @@ static void linear(int op, int64_t rows, int64_t out, int64_t in, int activation
   if (op == OP_LINEAR_FORWARD) {
     const bw_ref bias = reals(IN, out, -1, 1), y = reals(OUT, rows * out, 0, 0);
     set_scale(y, sqrt((double)in));
-    c.forward = (bw_linear_forward_args){.weight = w, .bias = bias, .x = x, .y = y, .rows = rows, .activation = activation};
+    c.forward = (bw_linear_forward_args){
+        .weight = w, .bias = bias, .x = x, .y = y, .rows = rows, .activation = activation};
   } else if (op == OP_LINEAR_BACKWARD) {
     w->packed_backward = packed(out, in, 1);
     const bw_ref dx = reals(OUT, rows * in, 0, 0);
@@ -1092,8 +1109,9 @@ static void test_batch_invariance(void) {
     linear_case c = {.weight = {.out = out, .in = in}};
     c.weight.master = reals(IN, out * in, -1, 1);
     c.weight.packed_forward = packed(out, in, 0);
-    c.forward = (bw_linear_forward_args){.weight = &c.weight, .bias = reals(IN, out, -1, 1), .x = reals(IN, ROWS * in, -1, 1),
-                                         .y = reals(OUT, ROWS * out, 0, 0), .rows = ROWS, .activation = s % 2};
+    const bw_ref bias = reals(IN, out, -1, 1), x = reals(IN, ROWS * in, -1, 1), y_ref = reals(OUT, ROWS * out, 0, 0);
+    c.forward = (bw_linear_forward_args){
+        .weight = &c.weight, .bias = bias, .x = x, .y = y_ref, .rows = ROWS, .activation = s % 2};
     const size_t bytes = (size_t)(ROWS * out) * sizeof(float);
     float *first = malloc(bytes), *y = malloc(bytes);
     REQUIRE(first && y);
