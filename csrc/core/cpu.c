@@ -51,7 +51,7 @@ bw_status bw_isa_choose(bw_isa* isa, bw_error* error) {
     }
     return BW_OK;
   }
-  char expected[128] = "available here:";
+  char expected[128] = "one of";
   for (int i = 0; i < BW_ISA_COUNT; ++i) {
     if (!bw_isa_available((bw_isa)i)) continue;
     if (strcmp(wanted, kNames[i]) == 0) {
@@ -59,7 +59,7 @@ bw_status bw_isa_choose(bw_isa* isa, bw_error* error) {
       return BW_OK;
     }
     const size_t length = strlen(expected);
-    snprintf(expected + length, sizeof expected - length, " %s", kNames[i]);
+    snprintf(expected + length, sizeof expected - length, "%s %s", i > 0 ? "," : "", kNames[i]);
   }
   char received[64];
   snprintf(received, sizeof received, "\"%s\"", wanted);
