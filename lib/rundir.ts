@@ -1,7 +1,7 @@
 // The folder of a run:
 //
 //   config.json                      the resolved options; there before anything else
-//   metrics.jsonl                    a line an iteration, synced before the next one begins
+//   metrics.jsonl                    a line an iteration, written before the next one begins
 //   checkpoints/000025.safetensors   generations, newest by name; run.checkpoints of them are kept
 //   checkpoints/opponents/HASH.safetensors   pool members, immutable, named by content
 //   result.json                      the final line, once the run has ended
@@ -174,6 +174,7 @@ export class RunDirectory {
   readonly options: ResolvedOptions;
   readonly #lock: string;
   #metrics: FileHandle | undefined;
+  #syncing: Promise<void> | undefined;
   #members = new Map<number, string>();
   #references = new Map<string, readonly string[]>();
 
@@ -351,11 +352,25 @@ export class RunDirectory {
     }
   }
 
-  /** Appends one iteration; it is on the disk when this returns. */
+  /**
+   * Appends one iteration. The line has left this process when this returns, so that no kill can take it; it is on the
+   * disk, whatever happens to the machine, before the next line or checkpoint is written.
+   */
   async appendMetrics(iteration: Iteration): Promise<void> {
+    await this.#syncMetrics();
     try {
       await this.#metrics?.appendFile(`${JSON.stringify(iteration)}\n`);
-      await this.#metrics?.datasync();
+    } catch (error) {
+      throw ioError(error, join(this.path, "metrics.jsonl"), "cannot write the metrics", true);
+    }
+    // Beside the next iteration: waiting for the disk would cost some of them a tenth of their time.
+    this.#syncing = this.#metrics?.datasync();
+    this.#syncing?.catch(() => {}); // reported by whoever waits for it
+  }
+
+  async #syncMetrics(): Promise<void> {
+    try {
+      await this.#syncing;
     } catch (error) {
       throw ioError(error, join(this.path, "metrics.jsonl"), "cannot write the metrics", true);
     }
@@ -364,6 +379,7 @@ export class RunDirectory {
   /** Writes a generation and drops the oldest beyond `run.checkpoints`. Returns its path. */
   async saveCheckpoint(run: SelfPlay, iteration: number): Promise<string> {
     const path = join(this.checkpoints, generationName(iteration));
+    await this.#syncMetrics();
     const opponents = await this.#saveOpponents(run);
     await writeAtomic(path, await internals.encode(run, opponents), true);
     this.#references.set(path, Object.values(opponents));
@@ -407,6 +423,7 @@ export class RunDirectory {
 
   /** Gives the folder free. */
   async close(): Promise<void> {
+    await this.#syncing?.catch(() => {});
     await this.#metrics?.close().catch(() => {});
     this.#metrics = undefined;
     const path = join(this.path, "lock");

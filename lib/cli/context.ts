@@ -1,6 +1,6 @@
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { BellowsError } from "../errors.js";
+import { BellowsError, ioError } from "../errors.js";
 import type { Output } from "./output.js";
 
 /** What a command is given beside its arguments. */
@@ -53,7 +53,8 @@ export class Context {
     for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => this.interrupt(name));
     process.stdout.on("error", (error: NodeJS.ErrnoException) => {
       if (error.code === "EPIPE") this.readerGone();
-      else process.exit(1);
+      this.output.broken = true;
+      if (error.code !== "EPIPE") process.exit(this.output.fail(ioError(error, "stdout", "cannot write", true)));
     });
     process.stderr.on("error", () => {});
   }

@@ -2,7 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 import { ioError, OptionError } from "../errors.js";
-import { OPTION_ROWS } from "../names.gen.js";
+import { GAME_DEFAULTS, GAME_NAMES, OPTION_ROWS } from "../names.gen.js";
 import type { NativeEntry } from "../native.js";
 import { toEntries } from "../options.js";
 import { usage } from "./output.js";
@@ -81,7 +81,10 @@ export function optionTable(): string {
     if (head !== group) lines.push("");
     group = head;
     const allowed = row.values ? row.values.join("|") : row.min === null ? "true|false" : `${row.min}..${row.max}`;
-    lines.push(`  ${row.path.padEnd(width)}  ${row.doc} [${allowed}; ${row.default}]`);
+    const recipes = GAME_NAMES.filter((game) => row.path in GAME_DEFAULTS[game]).map(
+      (game) => `, ${GAME_DEFAULTS[game][row.path]} for ${game}`,
+    );
+    lines.push(`  ${row.path.padEnd(width)}  ${row.doc} [${allowed}; default ${row.default}${recipes.join("")}]`);
   }
   return lines.join("\n");
 }

@@ -64,6 +64,7 @@ export class Output {
     return exitCode;
   }
 
+  /** Reports an error that has its line already. */
   failWith(line: ErrorLine): void {
     this.note(`bellows: ${line.message}\n`);
     if (this.json && !this.broken) process.stdout.write(`${JSON.stringify(line)}\n`);

@@ -14,6 +14,14 @@ function figures({ index, loss, speed, roofline }: Iteration): string {
   );
 }
 
+/** The same for one line of a terminal. */
+function brief({ loss, speed }: Iteration): string {
+  return (
+    `${count(speed.gamesPerSecond)} games/s  loss ${loss.policy.toFixed(3)} ${loss.value.toFixed(3)}  ` +
+    `entropy ${loss.entropy.toFixed(2)}`
+  );
+}
+
 /** Where a run of a given length is. */
 export class Progress {
   readonly #output: Output;
@@ -33,16 +41,16 @@ export class Progress {
     if (!process.stderr.isTTY) return;
     this.#bar = new cliProgress.SingleBar({
       stream: process.stderr,
-      format: `{bar} {percentage}%  {figures}  ETA {remaining}`,
+      format: `{bar} {where}  {figures}  ETA {remaining}`,
       barCompleteChar: "#",
       barIncompleteChar: ".",
-      barsize: 24,
+      barsize: 20,
       hideCursor: true,
       clearOnComplete: true,
       stopOnComplete: false,
       fps: 10,
     });
-    this.#bar.start(total, 0, { figures: "starting", remaining: "?" });
+    this.#bar.start(total, 0, { where: "0", figures: "starting", remaining: "?" });
   }
 
   update(iteration: Iteration): void {
@@ -52,15 +60,15 @@ export class Progress {
     const remaining = this.#timed
       ? this.#total - done
       : (elapsed / Math.max(1, done - this.#first)) * (this.#total - done);
-    const text = figures(iteration);
     if (this.#bar) {
-      this.#bar.update(done, { figures: text, remaining: duration(remaining) });
+      const where = this.#timed ? String(iteration.index) : `${iteration.index}/${this.#total}`;
+      this.#bar.update(done, { where, figures: brief(iteration), remaining: duration(remaining) });
       return;
     }
     const tenth = Math.floor((10 * done) / this.#total);
     if (tenth <= this.#tenth) return;
     this.#tenth = tenth;
-    this.#output.note(`${tenth * 10}%  ${text}\n`);
+    this.#output.note(`${tenth * 10}%  ${figures(iteration)}\n`);
   }
 
   stop(): void {

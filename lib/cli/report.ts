@@ -45,7 +45,7 @@ export function table(rows: readonly (readonly string[])[], indent = "  "): stri
 }
 
 function figure(value: number): string {
-  return value === 0 ? "0" : value.toFixed(6);
+  return Number.isInteger(value) ? String(value) : value.toFixed(6);
 }
 
 /** A best response's result in words: it wins (+1), draws (0), loses (-1), or something between. */
