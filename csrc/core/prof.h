@@ -14,8 +14,8 @@ extern "C" {
 #define BW_PROF_MAX_SPANS 96
 
 typedef struct bw_span {
-  const char* name;  // static string; spans are keyed by its address
-  const char* group; // "collect", "update", ...: the phase in which it ran; static string
+  const char* name;   // static string; spans are keyed by its address
+  const char* group;  // "collect", "update", ...: the phase in which it ran; static string
   uint64_t calls;
   uint64_t ns;
   double flops;

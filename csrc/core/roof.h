@@ -10,8 +10,8 @@ extern "C" {
 #endif
 
 typedef struct bw_roof {
-  double gflops;      // fp32 multiply-adds at full vector width on all threads of the pool, GFLOP/s
-  double gbytes;      // triad over arrays larger than the caches on all threads, GB/s
+  double gflops;  // fp32 multiply-adds at full vector width on all threads of the pool, GFLOP/s
+  double gbytes;  // triad over arrays larger than the caches on all threads, GB/s
   int threads;
 } bw_roof;
 

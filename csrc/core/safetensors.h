@@ -16,7 +16,22 @@ extern "C" {
 
 #define BW_TENSOR_MAX_RANK 4
 
-typedef enum bw_dtype { BW_F32 = 0, BW_F64, BW_F16, BW_BF16, BW_I64, BW_I32, BW_I16, BW_I8, BW_U64, BW_U32, BW_U16, BW_U8, BW_BOOL, BW_DTYPE_COUNT } bw_dtype;
+typedef enum bw_dtype {
+  BW_F32 = 0,
+  BW_F64,
+  BW_F16,
+  BW_BF16,
+  BW_I64,
+  BW_I32,
+  BW_I16,
+  BW_I8,
+  BW_U64,
+  BW_U32,
+  BW_U16,
+  BW_U8,
+  BW_BOOL,
+  BW_DTYPE_COUNT
+} bw_dtype;
 const char* bw_dtype_name(bw_dtype dtype);  // "F32", ...
 size_t bw_dtype_bytes(bw_dtype dtype);
 
@@ -50,8 +65,8 @@ typedef struct bw_safetensors {
 // BW_CHECKPOINT with the header field or tensor in error->path on anything that is not a valid file.
 bw_status bw_safetensors_parse(const uint8_t* bytes, size_t size, bw_safetensors* file, bw_error* error);
 void bw_safetensors_free(bw_safetensors* file);
-const bw_tensor* bw_safetensors_find(const bw_safetensors* file, const char* name);      // NULL if absent
-const char* bw_safetensors_metadata(const bw_safetensors* file, const char* key);        // NULL if absent
+const bw_tensor* bw_safetensors_find(const bw_safetensors* file, const char* name);  // NULL if absent
+const char* bw_safetensors_metadata(const bw_safetensors* file, const char* key);    // NULL if absent
 
 #ifdef __cplusplus
 }

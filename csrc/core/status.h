@@ -51,9 +51,9 @@ bw_status bw_fail_memory(bw_error* error, const char* op, const char* what, uint
 const char* bw_status_name(bw_status status);  // "OPTION", "MEMORY", ...
 
 // Returns from the calling function when expr is not BW_OK.
-#define BW_TRY(expr)                       \
-  do {                                     \
-    bw_status bw_try_status = (expr);      \
+#define BW_TRY(expr)                                  \
+  do {                                                \
+    bw_status bw_try_status = (expr);                 \
     if (bw_try_status != BW_OK) return bw_try_status; \
   } while (0)
 

@@ -138,20 +138,20 @@ static inline __attribute__((always_inline)) void tile(int R, int V, const float
 
 typedef void (*tile_fn)(const float*, int64_t, const float*, int, float*, int64_t, const epilogue*);
 
+// clang-format off
 #define TILE(R, V)                                                                                             \
   static void tile_##R##_##V(const float* a, int64_t lda, const float* b, int contract, float* c, int64_t ldc, \
                              const epilogue* e) {                                                              \
     tile(R, V, a, lda, b, contract, c, ldc, e);                                                                \
   }
-#define TILES(V) TILE(1, V) TILE(2, V) TILE(3, V) TILE(4, V) TILE(5, V) TILE(6, V) TILE(7, V) TILE(8, V)
-TILES(1)
-TILES(2)
-#undef TILES
+TILE(1, 1) TILE(2, 1) TILE(3, 1) TILE(4, 1) TILE(5, 1) TILE(6, 1) TILE(7, 1) TILE(8, 1)
+TILE(1, 2) TILE(2, 2) TILE(3, 2) TILE(4, 2) TILE(5, 2) TILE(6, 2) TILE(7, 2) TILE(8, 2)
 #undef TILE
+    // clang-format on
 
-static const tile_fn kTiles[2][ROWS + 1] = {
-    {NULL, tile_1_1, tile_2_1, tile_3_1, tile_4_1, tile_5_1, tile_6_1, tile_7_1, tile_8_1},
-    {NULL, tile_1_2, tile_2_2, tile_3_2, tile_4_2, tile_5_2, tile_6_2, tile_7_2, tile_8_2},
+    static const tile_fn kTiles[2][ROWS + 1] = {
+        {NULL, tile_1_1, tile_2_1, tile_3_1, tile_4_1, tile_5_1, tile_6_1, tile_7_1, tile_8_1},
+        {NULL, tile_1_2, tile_2_2, tile_3_2, tile_4_2, tile_5_2, tile_6_2, tile_7_2, tile_8_2},
 };
 
 static void multiply(const float* a, int64_t lda, const float* packed, int rows, int contract, int columns,
@@ -209,15 +209,15 @@ static inline __attribute__((always_inline)) void outer_tile(int R, const float*
 
 typedef void (*outer_fn)(const float*, const float*, int, int, float*, int64_t, __mmask16, __mmask16);
 
+// clang-format off
 #define OUTER(R)                                                                                                     \
   static void outer_##R(const float* p, const float* q, int rows, int fresh, float* g, int64_t ldg, __mmask16 mask0, \
                         __mmask16 mask1) {                                                                           \
     outer_tile(R, p, q, rows, fresh, g, ldg, mask0, mask1);                                                          \
   }
-OUTER(1)
-OUTER(2)
-OUTER(3) OUTER(4) OUTER(5) OUTER(6) OUTER(7) OUTER(8)
+OUTER(1) OUTER(2) OUTER(3) OUTER(4) OUTER(5) OUTER(6) OUTER(7) OUTER(8)
 #undef OUTER
+    // clang-format on
 
     static const outer_fn kOuters[ROWS + 1] = {NULL,    outer_1, outer_2, outer_3, outer_4,
                                                outer_5, outer_6, outer_7, outer_8};
