@@ -21,6 +21,11 @@ import { isPlainObject } from "./options.js";
 const TEMPORARY = /^\.(.+)\.(\d+)\.(\d+)\.bellows-tmp$/;
 let counter = 0;
 
+/** A name for a file that becomes `name` when it is whole; {@link removeStale} knows it. */
+export function temporaryName(directory: string, name: string): string {
+  return join(directory, `.${name}.${process.pid}.${++counter}.bellows-tmp`);
+}
+
 /** Whether a process with this id exists. */
 export function isAlive(pid: number): boolean {
   try {
@@ -82,7 +87,7 @@ async function targetOf(path: string): Promise<string> {
 export async function writeAtomic(path: string, data: Uint8Array | string, running = false): Promise<void> {
   const target = await targetOf(path);
   const directory = dirname(target);
-  const temporary = join(directory, `.${basename(target)}.${process.pid}.${++counter}.bellows-tmp`);
+  const temporary = temporaryName(directory, basename(target));
   let handle: FileHandle | undefined;
   try {
     handle = await open(temporary, "wx");

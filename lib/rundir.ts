@@ -36,6 +36,7 @@ import {
   readCheckpoint,
   removeStale,
   syncDirectory,
+  temporaryName,
   writeAtomic,
 } from "./checkpoint.js";
 import { BellowsError, CheckpointError, errnoOf, IoError, ioError, OptionError } from "./errors.js";
@@ -82,7 +83,7 @@ function parseLock(text: string): Lock | null {
 async function takeLock(directory: string): Promise<string> {
   const path = join(directory, "lock");
   const own: Lock = { pid: process.pid, start: startOf(process.pid), host: hostname() };
-  const mine = join(directory, `.lock.${process.pid}.${Date.now()}`);
+  const mine = temporaryName(directory, "lock");
   const text = `${JSON.stringify(own)}\n`;
   try {
     // Linked into place whole, so that no reader ever sees half of it.
@@ -112,7 +113,7 @@ async function takeLock(directory: string): Promise<string> {
         });
       }
       // Moved aside, then looked at again: another process may have replaced it in between.
-      const aside = `${mine}.stale`;
+      const aside = temporaryName(directory, "lock");
       await rename(path, aside).catch(() => {});
       const moved = await readFile(aside, "utf8").catch(() => null);
       if (moved !== null && moved !== found) await link(aside, path).catch(() => {});
