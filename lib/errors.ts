@@ -101,7 +101,12 @@ export class NumericError extends BellowsError {
   readonly tensor: string;
 
   constructor(message: string, details: ErrorDetails & { step: number; tensor: string }) {
-    super("NUMERIC", message, { ...details, path: details.path ?? details.tensor });
+    super("NUMERIC", message, {
+      ...details,
+      path: details.path || details.tensor,
+      received: details.received || "NaN or infinity",
+      expected: details.expected || "finite numbers",
+    });
     this.step = details.step;
     this.tensor = details.tensor;
   }

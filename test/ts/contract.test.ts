@@ -241,6 +241,32 @@ describe("train", () => {
   });
 });
 
+describe("a run that diverges", () => {
+  test("stops with the tensor named, keeps its checkpoints, and does so again on resume", async () => {
+    const out = join(folder, "diverged");
+    const wild = ["lr=10", "maxGradNorm=0", "entropy=10", "valueCoef=100", "minibatch=32"];
+    const args = wild.flatMap((option) => ["--set", `ppo.${option}`]);
+    const depth = ["--set", "net.depth=12", "--set", "run.checkpointEvery=1"];
+    const end = await bellows([
+      "train",
+      "tictactoe",
+      ...tiny,
+      ...args,
+      ...depth,
+      "--iterations",
+      "500",
+      "--out",
+      out,
+      "--json",
+    ]);
+    expectError(end, 1, "NUMERIC", /./);
+    expect(end.last.message).toMatch(/step \d+/);
+    const again = await bellows(["train", "--resume", out, "--json"]);
+    expectError(again, 1, "NUMERIC", end.last.path);
+    expect(again.last.message).toBe(end.last.message);
+  });
+});
+
 describe("bad input of train", () => {
   const out = join(folder, "never");
   const train = (...args: string[]) =>
