@@ -58,8 +58,9 @@ static bw_status create_device(const bw_config* config, bw_isa* isa, bw_device**
   if (config->run_device == BW_DEVICE_CUDA || config->run_device == BW_DEVICE_METAL) {
     const bool cuda = config->run_device == BW_DEVICE_CUDA;
     const char* name = cuda ? "cuda" : "metal";
-    const bw_status status = bw_fail(error, BW_DEVICE, "device", "run.device '%s' is not available: %s; allowed here: auto, cpu",
-                                     name, cuda ? kNoCuda : kNoMetal);
+    const bw_status status =
+        bw_fail(error, BW_DEVICE, "device", "run.device '%s' is not available: %s; allowed here: auto, cpu", name,
+                cuda ? kNoCuda : kNoMetal);
     if (error) {
       strncpy(error->device, name, sizeof error->device - 1);
       strncpy(error->path, "run.device", sizeof error->path - 1);
@@ -82,7 +83,8 @@ bw_status bw_selfplay_plan(const bw_config* config, bw_plan_row** rows, int* cou
   one_thread.run_threads = 1;
   BW_TRY(create_device(&one_thread, &isa, &device, error));
   bw_run* run = calloc(1, sizeof *run);
-  bw_status status = run ? bw_run_plan(run, config, device, error) : bw_fail_memory(error, "plan", "the plan", sizeof *run, 0);
+  bw_status status =
+      run ? bw_run_plan(run, config, device, error) : bw_fail_memory(error, "plan", "the plan", sizeof *run, 0);
   if (status == BW_OK) {
     *rows = calloc((size_t)run->plan.count, sizeof **rows);
     *count = run->plan.count;
@@ -142,7 +144,8 @@ const bw_game* bw_selfplay_game(const bw_selfplay* selfplay) { return selfplay->
 
 bw_counters bw_selfplay_counters(const bw_selfplay* selfplay) {
   const bw_run* run = selfplay->run;
-  return (bw_counters){.iteration = run->iteration, .games = run->games, .samples = run->samples, .updates = run->updates};
+  return (bw_counters){
+      .iteration = run->iteration, .games = run->games, .samples = run->samples, .updates = run->updates};
 }
 
 int64_t bw_selfplay_parameter_count(const bw_selfplay* selfplay) { return selfplay->run->layout.parameters; }
@@ -199,7 +202,8 @@ static bw_status judge_policy(void* context, const void* states, int count, floa
   const bw_status status = bw_run_infer(run, states, count, head, error);
   for (int i = 0; status == BW_OK && i < count; ++i) {
     const uint32_t legal = game->legal((const char*)states + (size_t)i * game->state_bytes);
-    probabilities_of(head + (size_t)i * (size_t)outputs, legal, game->actions, probabilities + (size_t)i * (size_t)game->actions);
+    probabilities_of(head + (size_t)i * (size_t)outputs, legal, game->actions,
+                     probabilities + (size_t)i * (size_t)game->actions);
   }
   free(head);
   return status;
@@ -247,7 +251,8 @@ bw_status bw_selfplay_pool_get(const bw_selfplay* selfplay, int slot, int64_t* s
   bw_run* run = selfplay->run;
   BW_TRY(check_slot(run, slot, error));
   *snapshot = run->members[slot].number;
-  BW_TRY(bw_download_real(run->device, run->host_weights, bw_opponents_weights(run, slot), run->layout.parameters, error));
+  BW_TRY(
+      bw_download_real(run->device, run->host_weights, bw_opponents_weights(run, slot), run->layout.parameters, error));
   *weights = run->host_weights;
   return BW_OK;
 }

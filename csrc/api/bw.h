@@ -26,19 +26,19 @@ extern "C" {
 const char* bw_version(void);  // "0.1.0"
 
 typedef struct bw_device_info {
-  const char* name;     // "cpu", "cuda", "metal"
+  const char* name;  // "cpu", "cuda", "metal"
   bool available;
-  const char* reason;   // why not; "" when available
+  const char* reason;  // why not; "" when available
 } bw_device_info;
 
 typedef struct bw_info {
-  const char* isa;              // chosen instruction set
-  const char* isas_available;   // comma-separated
-  const char* cpu;              // model name
+  const char* isa;             // chosen instruction set
+  const char* isas_available;  // comma-separated
+  const char* cpu;             // model name
   int hardware_threads;
-  uint64_t memory_bytes;        // usable by this process, 0 if unknown
+  uint64_t memory_bytes;  // usable by this process, 0 if unknown
   bw_device_info devices[3];
-  double peak_gflops;           // measured now (about 200 ms) on all hardware threads
+  double peak_gflops;  // measured now (about 200 ms) on all hardware threads
   double peak_gbytes;
 } bw_info;
 
@@ -48,9 +48,9 @@ bw_status bw_library_info(bool measure_peaks, bw_info* info, bw_error* error);
 // ---- planning ----
 
 typedef struct bw_plan_row {
-  char group[24];      // "net", "rollout", "ppo", ...: the option group that makes it big
+  char group[24];  // "net", "rollout", "ppo", ...: the option group that makes it big
   char name[48];
-  char dtype[8];       // "f32", "u8", ...
+  char dtype[8];  // "f32", "u8", ...
   int rank;
   int64_t shape[4];
   uint64_t bytes;
@@ -92,10 +92,10 @@ int64_t bw_selfplay_parameter_count(const bw_selfplay* run);
 bw_status bw_selfplay_weights(bw_selfplay* run, const float** weights, int64_t* count, bw_error* error);
 
 typedef struct bw_tensor_info {
-  char name[64];       // "trunk.0.weight", "policy.bias", ...
+  char name[64];  // "trunk.0.weight", "policy.bias", ...
   int rank;
   int64_t shape[2];
-  int64_t offset;      // in floats, into the weights
+  int64_t offset;  // in floats, into the weights
 } bw_tensor_info;
 int bw_selfplay_tensor_count(const bw_selfplay* run);
 bw_tensor_info bw_selfplay_tensor(const bw_selfplay* run, int index);
@@ -113,8 +113,8 @@ bw_status bw_selfplay_certify(bw_selfplay* run, bw_certificate* certificate, bw_
 
 // Plays `games` games against uniformly random moves, half from each seat; argmax: whether the policy plays its most
 // probable action or samples. Deterministic in run.seed.
-bw_status bw_selfplay_versus_random(bw_selfplay* run, int64_t games, bool argmax, bw_shares* first,
-                                    bw_shares* second, bw_error* error);
+bw_status bw_selfplay_versus_random(bw_selfplay* run, int64_t games, bool argmax, bw_shares* first, bw_shares* second,
+                                    bw_error* error);
 
 // ---- checkpoints (bytes in memory; lib/ reads and writes the files) ----
 

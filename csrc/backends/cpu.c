@@ -23,9 +23,7 @@ typedef struct cpu_device {
   char* buffers[BW_MAX_BUFFERS];
 } cpu_device;
 
-static char* address(bw_device* device, bw_ref ref) {
-  return ((cpu_device*)device)->buffers[ref.buffer] + ref.offset;
-}
+static char* address(bw_device* device, bw_ref ref) { return ((cpu_device*)device)->buffers[ref.buffer] + ref.offset; }
 
 static float* floats(bw_device* device, bw_ref ref) { return (float*)(void*)address(device, ref); }
 
@@ -35,7 +33,8 @@ static bw_status cpu_alloc(bw_device* device, size_t bytes, uint32_t* buffer, bw
   cpu_device* cpu = (cpu_device*)device;
   uint32_t slot = 0;
   while (slot < BW_MAX_BUFFERS && cpu->buffers[slot]) ++slot;
-  if (slot == BW_MAX_BUFFERS) return bw_fail(error, BW_STATE, "device.alloc", "all %d buffers are in use", BW_MAX_BUFFERS);
+  if (slot == BW_MAX_BUFFERS)
+    return bw_fail(error, BW_STATE, "device.alloc", "all %d buffers are in use", BW_MAX_BUFFERS);
   const size_t rounded = (bytes + 63) / 64 * 64 + 64;
   char* memory = rounded > bytes ? aligned_alloc(64, rounded) : NULL;
   if (!memory) return bw_fail_memory(error, "device.alloc", "a device buffer", bytes, 0);
@@ -177,9 +176,9 @@ static void multiply(cpu_device* cpu, multiply_task* task) {
   task->gemm = cpu->gemm;
   task->panels = panels_of(cpu->gemm, task->columns);
   // Row blocks that keep a block of A in L1 / L2 beside a panel of B; results do not depend on the choice.
-  task->row_block = 64;
+  task->row_block = cpu->gemm->whole ? task->rows : 64;
   const int64_t blocks = (task->rows + task->row_block - 1) / task->row_block;
-  if (2.0 * (double)(task->rows * task->contract * task->columns) < 4 * kSplitCost) {
+  if (cpu->gemm->whole || 2.0 * (double)(task->rows * task->contract * task->columns) < 4 * kSplitCost) {
     multiply_range(task, 0, blocks * task->panels, 0);
   } else {
     bw_pool_run(cpu->pool, blocks * task->panels, multiply_range, task);
@@ -261,7 +260,7 @@ static void cpu_linear_gradient(bw_device* device, const bw_linear_gradient_args
                         .out = w->out,
                         .in = w->in};
   const int64_t tiles = (w->out + cpu->gemm->row_tile - 1) / cpu->gemm->row_tile;
-  if (2.0 * (double)(args->rows * w->out * w->in) < 4 * kSplitCost) {
+  if (cpu->gemm->whole || 2.0 * (double)(args->rows * w->out * w->in) < 4 * kSplitCost) {
     gradient_range(&task, 0, tiles, 0);
   } else {
     bw_pool_run(cpu->pool, tiles, gradient_range, &task);
@@ -302,7 +301,8 @@ bw_status bw_cpu_device_create(bw_isa isa, int threads, bw_device** device, bw_e
   cpu->base.backend = &kCpuBackend;
   cpu->base.threads = threads;
   cpu->kernels = &bw_cpu_kernels_portable;
-  cpu->gemm = &bw_gemm_portable;
+  cpu->gemm = bw_gemm_accelerate();
+  if (!cpu->gemm) cpu->gemm = &bw_gemm_portable;
 #ifdef BW_HAVE_AVX512
   if (isa == BW_ISA_AVX512) {
     cpu->kernels = &bw_cpu_kernels_avx512;

@@ -60,8 +60,12 @@ float* bw_emu_scratch(void* team) { return ((emu_team*)team)->scratch; }
 
 static void run_blocks(emu_device* emu, int thread) {
   for (int64_t block = 0; block < emu->blocks; ++block) {
-    const bw_kernel_context context = {.buffers = emu->buffers, .block = block, .blocks = emu->blocks,
-                                       .thread = thread, .threads = emu->threads, .team = &emu->team};
+    const bw_kernel_context context = {.buffers = emu->buffers,
+                                       .block = block,
+                                       .blocks = emu->blocks,
+                                       .thread = thread,
+                                       .threads = emu->threads,
+                                       .team = &emu->team};
     emu->kernel(emu->args, &context);
   }
 }
@@ -95,7 +99,8 @@ static bw_status emu_alloc(bw_device* device, size_t bytes, uint32_t* buffer, bw
   emu_device* emu = (emu_device*)device;
   uint32_t slot = 0;
   while (slot < BW_MAX_BUFFERS && emu->buffers[slot]) ++slot;
-  if (slot == BW_MAX_BUFFERS) return bw_fail(error, BW_STATE, "device.alloc", "all %d buffers are in use", BW_MAX_BUFFERS);
+  if (slot == BW_MAX_BUFFERS)
+    return bw_fail(error, BW_STATE, "device.alloc", "all %d buffers are in use", BW_MAX_BUFFERS);
   emu->buffers[slot] = calloc(1, bytes + 1);
   if (!emu->buffers[slot]) return bw_fail_memory(error, "device.alloc", "a device buffer", bytes, 0);
   *buffer = slot;

@@ -46,6 +46,7 @@ static const bw_kernel* const bw_game_kernels[] = {
 #undef GAME
 };
 
-#define BW_KERNEL_TABLE {bw_plain_kernels, bw_game_kernels}
+#define BW_KERNEL_TABLE \
+  { bw_plain_kernels, bw_game_kernels }
 
 #endif

@@ -22,20 +22,21 @@ bw_cost bw_op_cost(bw_op op, const void* args, int real_bytes) {
   const double R = real_bytes;
   bw_cost cost = {0, 0, 0};
   switch (op) {
-#define OP(name, items_, flops_, bytes_)                    \
-  case BW_OP_##name: {                                      \
-    const bw_##name##_args* a = args;                       \
-    cost.items = (items_);                                  \
-    cost.flops = (double)(flops_);                          \
-    cost.bytes = (double)(bytes_);                          \
-    (void)a;                                                \
-    break;                                                  \
+#define OP(name, items_, flops_, bytes_) \
+  case BW_OP_##name: {                   \
+    const bw_##name##_args* a = args;    \
+    cost.items = (items_);               \
+    cost.flops = (double)(flops_);       \
+    cost.bytes = (double)(bytes_);       \
+    (void)a;                             \
+    break;                               \
   }
 #define GAME_OP OP
 #include "ops.def"
 #undef OP
 #undef GAME_OP
-    case BW_OP_COUNT: break;
+    case BW_OP_COUNT:
+      break;
   }
   (void)R;
   return cost;
@@ -78,7 +79,9 @@ void bw_weight_pack(bw_device* device, const bw_weight* weight, int backward) {
   finish_span(device, "weight_pack", start, 0, bytes);
 }
 
-static double linear_flops(const bw_weight* w, int64_t rows) { return 2.0 * (double)w->out * (double)w->in * (double)rows; }
+static double linear_flops(const bw_weight* w, int64_t rows) {
+  return 2.0 * (double)w->out * (double)w->in * (double)rows;
+}
 
 static double linear_bytes(const bw_device* device, const bw_weight* w, int64_t rows) {
   return device->backend->real_bytes * ((double)rows * (double)(w->in + w->out) + (double)w->in * (double)w->out);
@@ -86,8 +89,8 @@ static double linear_bytes(const bw_device* device, const bw_weight* w, int64_t 
 
 static void default_linear_forward(bw_device* device, const bw_linear_forward_args* a) {
   const bw_weight* w = a->weight;
-  BW_LAUNCH(device, matmul, .a = a->x, .b = w->master, .c = a->y, .rows = a->rows, .columns = w->out,
-            .contract = w->in, .a_row = w->in, .a_contract = 1, .b_contract = 1, .b_column = w->in);
+  BW_LAUNCH(device, matmul, .a = a->x, .b = w->master, .c = a->y, .rows = a->rows, .columns = w->out, .contract = w->in,
+            .a_row = w->in, .a_contract = 1, .b_contract = 1, .b_column = w->in);
   BW_LAUNCH(device, bias_activation, .bias = a->bias, .y = a->y, .rows = a->rows, .columns = w->out,
             .activation = a->activation);
 }
@@ -106,15 +109,15 @@ static void default_linear_gradient(bw_device* device, const bw_linear_gradient_
 }
 
 // The default lists launch single ops, which make their own spans; only an override is one span.
-#define COMPOSITE(device, op, args, flops, bytes)                       \
-  do {                                                                  \
-    if (!(device)->backend->op) {                                       \
-      default_##op(device, args);                                       \
-    } else {                                                            \
-      const uint64_t start = bw_now_ns();                               \
-      (device)->backend->op(device, args);                              \
-      finish_span(device, #op, start, flops, bytes);                    \
-    }                                                                   \
+#define COMPOSITE(device, op, args, flops, bytes)    \
+  do {                                               \
+    if (!(device)->backend->op) {                    \
+      default_##op(device, args);                    \
+    } else {                                         \
+      const uint64_t start = bw_now_ns();            \
+      (device)->backend->op(device, args);           \
+      finish_span(device, #op, start, flops, bytes); \
+    }                                                \
   } while (0)
 
 void bw_linear_forward(bw_device* device, const bw_linear_forward_args* args) {
@@ -156,7 +159,8 @@ bw_status bw_download_real(bw_device* device, float* to, bw_ref from, int64_t co
     return BW_OK;
   }
   double* wide = malloc((size_t)count * sizeof(double) + 1);
-  if (!wide) return bw_fail_memory(error, "device.download", "a conversion buffer", (uint64_t)count * sizeof(double), 0);
+  if (!wide)
+    return bw_fail_memory(error, "device.download", "a conversion buffer", (uint64_t)count * sizeof(double), 0);
   device->backend->download(device, wide, from, (size_t)count * sizeof(double));
   for (int64_t i = 0; i < count; ++i) to[i] = (float)wide[i];
   free(wide);

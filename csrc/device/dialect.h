@@ -23,20 +23,20 @@
 
 // Every kernel has this type once compiled; KERNEL gives the body typed args.
 typedef struct bw_kernel_context {
-  char* const* buffers;    // base addresses by bw_ref.buffer
-  int64_t first, last;     // cpu: the items of this call
-  int64_t block, blocks;   // emu: this block and how many there are
-  int thread, threads;     // emu: this thread of the block
-  void* team;              // emu: the block's barrier and scratch
+  char* const* buffers;   // base addresses by bw_ref.buffer
+  int64_t first, last;    // cpu: the items of this call
+  int64_t block, blocks;  // emu: this block and how many there are
+  int thread, threads;    // emu: this thread of the block
+  void* team;             // emu: the block's barrier and scratch
 } bw_kernel_context;
 
 typedef void (*bw_kernel)(const void* args, const bw_kernel_context* context);
 
-#define BW_KERNEL_SIGNATURE(name)                                                                   \
-  static void name##_body(const bw_##name##_args* args, const bw_kernel_context* context);          \
-  static void name##_kernel(const void* args, const bw_kernel_context* context) {                   \
-    name##_body((const bw_##name##_args*)args, context);                                            \
-  }                                                                                                 \
+#define BW_KERNEL_SIGNATURE(name)                                                          \
+  static void name##_body(const bw_##name##_args* args, const bw_kernel_context* context); \
+  static void name##_kernel(const void* args, const bw_kernel_context* context) {          \
+    name##_body((const bw_##name##_args*)args, context);                                   \
+  }                                                                                        \
   static void name##_body(const bw_##name##_args* args, const bw_kernel_context* context)
 
 #define BW_ADDRESS(ref) (context->buffers[(ref).buffer] + (ref).offset)

@@ -34,23 +34,23 @@ typedef float real;
 #define BW_RESTRICT restrict
 
 // Sixteen interleaved partial sums, then a tree: vectorises, and the order depends on n alone.
-#define SUM_OVER(s, j, n, ...)                                                  \
-  real s;                                                                       \
-  do {                                                                          \
-    real bw_lane[16] = {0};                                                     \
-    int64_t bw_base = 0;                                                        \
-    for (; bw_base + 16 <= (n); bw_base += 16)                                  \
-      for (int bw_l = 0; bw_l < 16; ++bw_l) {                                   \
-        const int64_t j = bw_base + bw_l;                                       \
-        bw_lane[bw_l] += (__VA_ARGS__);                                         \
-      }                                                                         \
-    for (int bw_l = 0; bw_base + bw_l < (n); ++bw_l) {                          \
-      const int64_t j = bw_base + bw_l;                                         \
-      bw_lane[bw_l] += (__VA_ARGS__);                                           \
-    }                                                                           \
-    for (int bw_half = 8; bw_half > 0; bw_half /= 2)                            \
+#define SUM_OVER(s, j, n, ...)                                                             \
+  real s;                                                                                  \
+  do {                                                                                     \
+    real bw_lane[16] = {0};                                                                \
+    int64_t bw_base = 0;                                                                   \
+    for (; bw_base + 16 <= (n); bw_base += 16)                                             \
+      for (int bw_l = 0; bw_l < 16; ++bw_l) {                                              \
+        const int64_t j = bw_base + bw_l;                                                  \
+        bw_lane[bw_l] += (__VA_ARGS__);                                                    \
+      }                                                                                    \
+    for (int bw_l = 0; bw_base + bw_l < (n); ++bw_l) {                                     \
+      const int64_t j = bw_base + bw_l;                                                    \
+      bw_lane[bw_l] += (__VA_ARGS__);                                                      \
+    }                                                                                      \
+    for (int bw_half = 8; bw_half > 0; bw_half /= 2)                                       \
       for (int bw_l = 0; bw_l < bw_half; ++bw_l) bw_lane[bw_l] += bw_lane[bw_l + bw_half]; \
-    s = bw_lane[0];                                                             \
+    s = bw_lane[0];                                                                        \
   } while (0)
 
 #ifndef BW_REAL64

@@ -23,7 +23,7 @@ void bw_emu_barrier(void* team);
 float* bw_emu_scratch(void* team);  // BW_EMU_MAX_THREADS floats shared by the block
 
 #define KERNEL(name) BW_KERNEL_SIGNATURE(name)
-#define FOR_GRID(i, n)                                                     \
+#define FOR_GRID(i, n)                                                           \
   for (int64_t i = context->block * context->threads + context->thread; i < (n); \
        i += context->blocks * context->threads)
 #define FOR_TILES(t, n) for (int64_t t = context->block; t < (n); t += context->blocks)

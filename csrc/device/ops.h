@@ -93,12 +93,12 @@ typedef struct bw_matmul_args {
 
 // How one game of an iteration is played; drawn on the host, a game never changes it.
 typedef struct bw_game_setup {
-  uint64_t number;       // over the whole run: the key of all of the game's random numbers
-  int32_t opponent;      // 0 the current policy itself, k > 0 opponent k of the iteration
-  uint8_t seat;          // the agent's seat: 0 moves first (on the empty board), 1 second
-  uint8_t record_both;   // both seats' moves are trained
-  uint8_t mirrored;      // the game is played reflected
-  uint8_t opening;       // random plies before the first decision
+  uint64_t number;      // over the whole run: the key of all of the game's random numbers
+  int32_t opponent;     // 0 the current policy itself, k > 0 opponent k of the iteration
+  uint8_t seat;         // the agent's seat: 0 moves first (on the empty board), 1 second
+  uint8_t record_both;  // both seats' moves are trained
+  uint8_t mirrored;     // the game is played reflected
+  uint8_t opening;      // random plies before the first decision
 } bw_game_setup;
 
 enum { BW_OUTCOME_ONGOING = 0, BW_OUTCOME_FIRST = 1, BW_OUTCOME_SECOND = 2, BW_OUTCOME_DRAW = 3 };
@@ -112,13 +112,13 @@ typedef struct bw_rollout_buffers {
   bw_ref plies;     // i32 [games], moves made by policies (openings not counted)
   bw_ref counts;    // i32 [games], records
   // records, [games * max_plies]
-  bw_ref record_states;         // game state as the policy saw it
-  bw_ref record_actions;        // i32
-  bw_ref record_players;        // i32, 0 first, 1 second
-  bw_ref record_log_probs;      // real
-  bw_ref record_values;         // real
-  bw_ref record_advantages;     // real
-  bw_ref record_returns;        // real
+  bw_ref record_states;      // game state as the policy saw it
+  bw_ref record_actions;     // i32
+  bw_ref record_players;     // i32, 0 first, 1 second
+  bw_ref record_log_probs;   // real
+  bw_ref record_values;      // real
+  bw_ref record_advantages;  // real
+  bw_ref record_returns;     // real
 } bw_rollout_buffers;
 
 // Puts games into their start positions: setup.opening random plies, none of which ends the game.
@@ -209,8 +209,8 @@ enum {
   BW_STATISTIC_POLICY_LOSS,
   BW_STATISTIC_VALUE_LOSS,
   BW_STATISTIC_ENTROPY,
-  BW_STATISTIC_KL,         // (ratio - 1) - log ratio, non-negative
-  BW_STATISTIC_CLIPPED,    // 1 where the ratio left [1 - clip, 1 + clip]
+  BW_STATISTIC_KL,           // (ratio - 1) - log ratio, non-negative
+  BW_STATISTIC_CLIPPED,      // 1 where the ratio left [1 - clip, 1 + clip]
   BW_STATISTIC_RATIO_ERROR,  // |ratio - 1|: its maximum, not its sum, is kept
   BW_STATISTICS
 };

@@ -73,7 +73,8 @@ bw_status bw_plan_check(const bw_plan* plan, uint64_t available, bw_error* error
     }
   }
   char what[128];
-  snprintf(what, sizeof what, "the plan, of which group '%s' takes %.2f GiB", biggest, (double)biggest_bytes / 1073741824.0);
+  snprintf(what, sizeof what, "the plan, of which group '%s' takes %.2f GiB", biggest,
+           (double)biggest_bytes / 1073741824.0);
   const bw_status status = bw_fail_memory(error, "plan", what, total, available);
   if (error) snprintf(error->path, sizeof error->path, "%s", biggest);
   return status;

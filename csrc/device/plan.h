@@ -47,7 +47,7 @@ void bw_plan_free(bw_plan* plan);
 // Adds a buffer of the given shape; *ref is filled by bw_plan_take. shape: rank (1..4) extents >= 0.
 void bw_plan_add(bw_plan* plan, bw_lifetime lifetime, const char* group, const char* name, bw_element element,
                  bw_ref* ref, int rank, const int64_t* shape);
-#define BW_PLAN(plan, lifetime, group, name, element, ref, ...)                                          \
+#define BW_PLAN(plan, lifetime, group, name, element, ref, ...)                                                     \
   bw_plan_add(plan, lifetime, group, name, element, ref, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), \
               (const int64_t[]){__VA_ARGS__})
 

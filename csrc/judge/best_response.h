@@ -35,7 +35,7 @@ typedef struct bw_certificate {
   bw_exploit argmax;   // the policy that plays its most probable action (lowest index among equals)
   bw_exploit sampled;  // the policy that samples
   bw_shares argmax_random[2], sampled_random[2];  // exact shares against uniformly random play; [0] policy first
-  int64_t states;      // reachable states of the game, terminal ones included
+  int64_t states;                                 // reachable states of the game, terminal ones included
 } bw_certificate;
 
 // BW_STATE if the game has more than BW_JUDGE_MAX_STATES reachable states; BW_MEMORY; BW_NUMERIC if a

@@ -95,8 +95,7 @@ GAME_KERNEL(rollout_act) {
       const real* logits = head + i * (actions + 1);
       real probabilities[BW_MAX_ACTIONS];
       real max;
-      const real log_sum =
-          bw_masked_softmax(logits, mask, actions, (real)(1 / args->temperature), probabilities, &max);
+      const real log_sum = bw_masked_softmax(logits, mask, actions, (real)(1 / args->temperature), probabilities, &max);
       action = args->argmax ? bw_most_probable(probabilities, mask, actions)
                             : bw_sample(probabilities, mask, actions, bw_uniform(word));
       if (args->record && (setup.record_both || player == setup.seat)) {

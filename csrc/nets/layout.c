@@ -8,7 +8,7 @@
 
 // Returns the tensor's offset.
 static int64_t add(bw_net_layout* layout, const char* name, int rank, int64_t rows, int64_t columns, int64_t fan_in,
-                double initial) {
+                   double initial) {
   bw_net_tensor* tensor = &layout->tensors[layout->tensor_count++];
   *tensor = (bw_net_tensor){.rank = rank, .offset = layout->parameters, .fan_in = fan_in, .initial = initial};
   snprintf(tensor->name, sizeof tensor->name, "%s", name);

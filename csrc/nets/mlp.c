@@ -29,9 +29,11 @@ void bw_net_plan(bw_net* net, const bw_net_layout* layout, bw_device* device, bw
     const size_t forward = bw_packed_bytes(device, out, in, 0);
     const size_t backward = trainable && layer > 0 ? bw_packed_bytes(device, out, in, 1) : 0;
     snprintf(label, sizeof label, "%s packed %d", name, layer);
-    if (forward) BW_PLAN(plan, BW_LIFE_WORK, group, label, BW_ELEMENT_U8, &net->packed_forward[layer], (int64_t)forward);
+    if (forward)
+      BW_PLAN(plan, BW_LIFE_WORK, group, label, BW_ELEMENT_U8, &net->packed_forward[layer], (int64_t)forward);
     snprintf(label, sizeof label, "%s packed transposed %d", name, layer);
-    if (backward) BW_PLAN(plan, BW_LIFE_WORK, group, label, BW_ELEMENT_U8, &net->packed_backward[layer], (int64_t)backward);
+    if (backward)
+      BW_PLAN(plan, BW_LIFE_WORK, group, label, BW_ELEMENT_U8, &net->packed_backward[layer], (int64_t)backward);
   }
 }
 

@@ -29,10 +29,10 @@ typedef struct bw_net_shape {
 // A named tensor of a net, as checkpoints store it. "policy.*" and "value.*" are the two parts of the head.
 typedef struct bw_net_tensor {
   char name[48];
-  int rank;          // 2: [out][in]; 1: [n]
+  int rank;  // 2: [out][in]; 1: [n]
   int64_t shape[2];
-  int64_t offset;    // in elements, into the flat parameters
-  int64_t fan_in;    // for the initialisation of a linear layer; 0: constant `initial`
+  int64_t offset;  // in elements, into the flat parameters
+  int64_t fan_in;  // for the initialisation of a linear layer; 0: constant `initial`
   double initial;
 } bw_net_tensor;
 
@@ -58,7 +58,7 @@ void bw_net_initialize(const bw_net_layout* layout, uint64_t seed, float* weight
 typedef struct bw_net {
   const bw_net_layout* layout;
   bool trainable;
-  bw_ref parameters, gradients;                                  // [parameters]
+  bw_ref parameters, gradients;                                                        // [parameters]
   bw_ref packed_forward[BW_NET_MAX_DEPTH + 1], packed_backward[BW_NET_MAX_DEPTH + 1];  // trunk layers, then the head
   bw_weight weights[BW_NET_MAX_DEPTH + 1];
 } bw_net;
@@ -72,13 +72,13 @@ void bw_net_pack(bw_net* net, bw_device* device);  // after the parameters chang
 // backward_rows of them.
 typedef struct bw_activations {
   int64_t max_rows;
-  bw_ref x;                                 // [rows][inputs]
-  bw_ref hidden[BW_NET_MAX_DEPTH + 1];      // [rows][width] after each layer (mlp) or block (resmlp)
-  bw_ref normed[BW_NET_MAX_DEPTH + 1];      // resmlp: LayerNorm's output; index 0 is the final norm
-  bw_ref linear[BW_NET_MAX_DEPTH + 1];      // resmlp: the input of gelu
+  bw_ref x;                             // [rows][inputs]
+  bw_ref hidden[BW_NET_MAX_DEPTH + 1];  // [rows][width] after each layer (mlp) or block (resmlp)
+  bw_ref normed[BW_NET_MAX_DEPTH + 1];  // resmlp: LayerNorm's output; index 0 is the final norm
+  bw_ref linear[BW_NET_MAX_DEPTH + 1];  // resmlp: the input of gelu
   bw_ref mean[BW_NET_MAX_DEPTH + 1], rstd[BW_NET_MAX_DEPTH + 1];
-  bw_ref head;                              // [rows][actions + 1]
-  bw_ref dhead, dhidden, dscratch, dlinear; // gradients, where backward was planned
+  bw_ref head;                               // [rows][actions + 1]
+  bw_ref dhead, dhidden, dscratch, dlinear;  // gradients, where backward was planned
 } bw_activations;
 
 void bw_activations_plan(bw_activations* act, const bw_net_layout* layout, bw_plan* plan, const char* group,

@@ -75,22 +75,34 @@ static bw_status save(bw_run* run, bool bundle_pool, const bw_metadata* extra, i
                                       .data = weights + t->offset,
                                       .bytes = (size_t)(t->shape[0] * t->shape[1]) * sizeof(float)};
   }
-  b->tensors[count++] = (bw_tensor){.name = "optimizer.first_moment", .dtype = BW_F32, .rank = 1,
-                                    .shape = {(int64_t)n}, .data = b->first, .bytes = n * sizeof(float)};
-  b->tensors[count++] = (bw_tensor){.name = "optimizer.second_moment", .dtype = BW_F32, .rank = 1,
-                                    .shape = {(int64_t)n}, .data = b->second, .bytes = n * sizeof(float)};
+  b->tensors[count++] = (bw_tensor){.name = "optimizer.first_moment",
+                                    .dtype = BW_F32,
+                                    .rank = 1,
+                                    .shape = {(int64_t)n},
+                                    .data = b->first,
+                                    .bytes = n * sizeof(float)};
+  b->tensors[count++] = (bw_tensor){.name = "optimizer.second_moment",
+                                    .dtype = BW_F32,
+                                    .rank = 1,
+                                    .shape = {(int64_t)n},
+                                    .data = b->second,
+                                    .bytes = n * sizeof(float)};
   if (pool > 0) {
     for (size_t i = 0; i < pool; ++i) {
       BW_TRY(bw_download_real(run->device, b->pool + i * n, bw_opponents_weights(run, (int)i), (int64_t)n, error));
     }
-    b->tensors[count++] = (bw_tensor){.name = "opponents.weights", .dtype = BW_F32, .rank = 2,
-                                      .shape = {(int64_t)pool, (int64_t)n}, .data = b->pool,
+    b->tensors[count++] = (bw_tensor){.name = "opponents.weights",
+                                      .dtype = BW_F32,
+                                      .rank = 2,
+                                      .shape = {(int64_t)pool, (int64_t)n},
+                                      .data = b->pool,
                                       .bytes = pool * n * sizeof(float)};
   }
 
   size_t length = 0;
   for (int i = 0; i < run->member_count; ++i) {
-    length += (size_t)snprintf(b->members + length, members_size - length, "%s%" PRId64, i ? "," : "", run->members[i].number);
+    length += (size_t)snprintf(b->members + length, members_size - length, "%s%" PRId64, i ? "," : "",
+                               run->members[i].number);
   }
   int entries = 0;
   char counter_text[COUNTERS][24];
@@ -117,7 +129,8 @@ bw_status bw_run_save(bw_run* run, bool bundle_pool, const bw_metadata* extra, i
 // ---- load ----
 
 static bw_status fail(bw_error* error, const char* path, const char* received, const char* expected) {
-  const bw_status status = bw_fail(error, BW_CHECKPOINT, "load", "checkpoint field '%s' is %s; expected %s", path, received, expected);
+  const bw_status status =
+      bw_fail(error, BW_CHECKPOINT, "load", "checkpoint field '%s' is %s; expected %s", path, received, expected);
   if (error) {
     snprintf(error->path, sizeof error->path, "%s", path);
     snprintf(error->received, sizeof error->received, "%s", received);
@@ -243,9 +256,9 @@ bw_status bw_run_load(bw_run* run, const uint8_t* bytes, size_t size, bw_error* 
   BW_TRY(bw_safetensors_parse(bytes, size, &file, error));
   float* staging = malloc((size_t)run->layout.parameters * sizeof *staging);
   bw_member* members = calloc((size_t)run->config.opponents_pool + 1, sizeof *members);
-  const bw_status status = staging && members
-                               ? load(run, &file, staging, members, error)
-                               : bw_fail_memory(error, "load", "the checkpoint", (uint64_t)run->layout.parameters * 4, 0);
+  const bw_status status =
+      staging && members ? load(run, &file, staging, members, error)
+                         : bw_fail_memory(error, "load", "the checkpoint", (uint64_t)run->layout.parameters * 4, 0);
   free(staging);
   free(members);
   bw_safetensors_free(&file);

@@ -89,8 +89,8 @@ bw_status bw_run_versus_random(bw_run* run, int64_t games, bool argmax, int64_t 
     const int64_t left = games - done;
     const int64_t count = left < run->config.rollout_games ? left : run->config.rollout_games;
     for (int64_t g = 0; g < count; ++g) {
-      run->setups[g] = (bw_game_setup){.number = kMatchGames + (uint64_t)(done + g), .opponent = 1,
-                                       .seat = (uint8_t)((done + g) & 1)};
+      run->setups[g] = (bw_game_setup){
+          .number = kMatchGames + (uint64_t)(done + g), .opponent = 1, .seat = (uint8_t)((done + g) & 1)};
     }
     const bw_play play = {.games = count, .opponents = 1, .argmax = argmax, .uniform_opponent = true};
     BW_TRY(bw_collect_play(run, &play, error));

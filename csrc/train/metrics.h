@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 typedef struct bw_iteration {
-  int64_t index;                             // 1-based number of the iteration just done
-  int64_t games, samples, plies, updates;    // of this iteration: games, trained moves, all moves, optimiser steps
+  int64_t index;                           // 1-based number of the iteration just done
+  int64_t games, samples, plies, updates;  // of this iteration: games, trained moves, all moves, optimiser steps
   int64_t total_games, total_samples;
   double win, draw, loss;                    // of the agent against pool opponents; NaN where there was no such game
   double first_win, first_draw, first_loss;  // of the first player over all games
@@ -17,10 +17,10 @@ typedef struct bw_iteration {
   double max_ratio_error;                    // max |ratio - 1| over the first minibatch, before the first step
   double lr, entropy_coef;
   int64_t pool_size;
-  int64_t epochs;                            // passes done (fewer than ppo.epochs after a KL stop)
+  int64_t epochs;  // passes done (fewer than ppo.epochs after a KL stop)
   double collect_seconds, update_seconds;
-  double flops;                              // of all kernels in this iteration
-  double roofline;                           // flops / seconds / peak; 0 until the roof was measured
+  double flops;     // of all kernels in this iteration
+  double roofline;  // flops / seconds / peak; 0 until the roof was measured
 } bw_iteration;
 
 #endif

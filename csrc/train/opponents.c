@@ -42,7 +42,8 @@ void bw_opponents_snapshot(bw_run* run) {
 int bw_opponents_draw(const bw_run* run, uint32_t word) {
   const uint32_t count = (uint32_t)run->member_count;
   switch (run->config.opponents_sampling) {
-    case BW_SAMPLING_LATEST: return (int)count - 1;
+    case BW_SAMPLING_LATEST:
+      return (int)count - 1;
     case BW_SAMPLING_RECENCY: {
       // The i-th oldest has weight i of count (count + 1) / 2.
       uint32_t ticket = bw_below(word, count * (count + 1) / 2);
@@ -52,7 +53,8 @@ int bw_opponents_draw(const bw_run* run, uint32_t word) {
       }
       return (int)count - 1;
     }
-    default: return (int)bw_below(word, count);
+    default:
+      return (int)bw_below(word, count);
   }
 }
 

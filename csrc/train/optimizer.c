@@ -34,7 +34,8 @@ void bw_optimizer_plan(bw_run* run) {
   const int64_t forward = (int64_t)bw_packed_bytes(run->device, width, width, 0);
   const int64_t backward = (int64_t)bw_packed_bytes(run->device, width, width, 1);
   if (forward) BW_PLAN(plan, BW_LIFE_WORK, "ppo", "muon packed", BW_ELEMENT_U8, &update->packed_forward, forward);
-  if (backward) BW_PLAN(plan, BW_LIFE_WORK, "ppo", "muon packed transposed", BW_ELEMENT_U8, &update->packed_backward, backward);
+  if (backward)
+    BW_PLAN(plan, BW_LIFE_WORK, "ppo", "muon packed transposed", BW_ELEMENT_U8, &update->packed_backward, backward);
   if (forward) BW_PLAN(plan, BW_LIFE_WORK, "ppo", "muon gram packed", BW_ELEMENT_U8, &gram->packed_forward, forward);
 }
 
@@ -69,14 +70,21 @@ static void orthogonalize(bw_run* run) {
   BW_LAUNCH(device, muon_normalize, .x = run->muon_update, .n = n);
   for (int step = 0; step < 5; ++step) {
     bw_weight_pack(device, &run->muon_weight, 1);
-    bw_linear_forward(device, &(bw_linear_forward_args){.weight = &run->muon_weight, .bias = run->muon_zero_bias,
-                                                        .x = run->muon_update, .y = run->muon_gram, .rows = width});
+    bw_linear_forward(device, &(bw_linear_forward_args){.weight = &run->muon_weight,
+                                                        .bias = run->muon_zero_bias,
+                                                        .x = run->muon_update,
+                                                        .y = run->muon_gram,
+                                                        .rows = width});
     bw_weight_pack(device, &run->muon_gram_weight, 0);
-    bw_linear_forward(device, &(bw_linear_forward_args){.weight = &run->muon_gram_weight, .bias = run->muon_zero_bias,
-                                                        .x = run->muon_gram, .y = run->muon_square, .rows = width});
+    bw_linear_forward(device, &(bw_linear_forward_args){.weight = &run->muon_gram_weight,
+                                                        .bias = run->muon_zero_bias,
+                                                        .x = run->muon_gram,
+                                                        .y = run->muon_square,
+                                                        .rows = width});
     BW_LAUNCH(device, scale_add, .x = run->muon_gram, .y = run->muon_square, .alpha = b, .beta = c, .n = n);
-    bw_linear_backward(device, &(bw_linear_backward_args){.weight = &run->muon_weight, .dy = run->muon_square,
-                                                          .dx = run->muon_gram, .rows = width});
+    bw_linear_backward(device,
+                       &(bw_linear_backward_args){
+                           .weight = &run->muon_weight, .dy = run->muon_square, .dx = run->muon_gram, .rows = width});
     BW_LAUNCH(device, scale_add, .x = run->muon_gram, .y = run->muon_update, .alpha = 1, .beta = a, .n = n);
   }
 }
@@ -125,7 +133,8 @@ double bw_optimizer_step(bw_run* run, double lr_share) {
       if (uses_muon(run) && is_hidden_matrix(run, tensor)) {
         muon(run, tensor, c->ppo_muon_lr * lr_share);
       } else {
-        adamw(run, tensor->offset, tensor->shape[0] * tensor->shape[1], lr, tensor->rank == 2 ? c->ppo_weight_decay : 0);
+        adamw(run, tensor->offset, tensor->shape[0] * tensor->shape[1], lr,
+              tensor->rank == 2 ? c->ppo_weight_decay : 0);
       }
     }
   }

@@ -60,9 +60,8 @@ void bw_ppo_gradient(bw_run* run, int64_t first, int64_t rows, double entropy_co
   bw_net_forward(device, &run->agent, &run->activations, rows);
   BW_LAUNCH(device, ppo_loss, .head = run->activations.head, .masks = run->masks, .actions_taken = run->actions,
             .log_probs = run->log_probs, .advantages = run->advantages, .returns = run->returns,
-            .dhead = run->activations.dhead, .statistics = run->statistics, .rows = rows,
-            .actions = run->game->actions, .clip = c->ppo_clip, .value_coef = c->ppo_value_coef,
-            .entropy_coef = entropy_coef);
+            .dhead = run->activations.dhead, .statistics = run->statistics, .rows = rows, .actions = run->game->actions,
+            .clip = c->ppo_clip, .value_coef = c->ppo_value_coef, .entropy_coef = entropy_coef);
   BW_LAUNCH(device, ppo_statistics, .statistics = run->statistics, .totals = run->totals, .rows = rows);
   bw_net_backward(device, &run->agent, &run->activations, rows);
 }

@@ -93,11 +93,12 @@ bw_status bw_run_plan(bw_run* run, const bw_config* config, bw_device* device, b
   if (max_samples(config, run->game) > INT32_MAX) {
     return bw_fail_option(error, "plan", "rollout.games", "too many", "at most 2^31 moves in an iteration");
   }
-  bw_net_layout_make(&run->layout, (bw_net_shape){.kind = config->net_kind == BW_NET_MLP ? BW_NET_KIND_MLP : BW_NET_KIND_RESMLP,
-                                                  .inputs = run->game->inputs,
-                                                  .actions = run->game->actions,
-                                                  .width = config->net_width,
-                                                  .depth = config->net_depth});
+  bw_net_layout_make(&run->layout,
+                     (bw_net_shape){.kind = config->net_kind == BW_NET_MLP ? BW_NET_KIND_MLP : BW_NET_KIND_RESMLP,
+                                    .inputs = run->game->inputs,
+                                    .actions = run->game->actions,
+                                    .width = config->net_width,
+                                    .depth = config->net_depth});
   bw_plan_init(&run->plan, device->backend->real_bytes);
   bw_net_plan(&run->agent, &run->layout, device, &run->plan, "net", "agent", true);
   if (config->opponents_pool > 0) {
@@ -127,8 +128,8 @@ static bool allocate_host(bw_run* run) {
   run->host_weights = calloc((size_t)run->layout.parameters, sizeof *run->host_weights);
   run->host_rows = calloc((size_t)(run->activations.max_rows * row_floats(run)), sizeof *run->host_rows);
   run->members = calloc((size_t)run->config.opponents_pool + 1, sizeof *run->members);
-  return run->setups && run->host_list && run->host_outcomes && run->host_plies && run->host_slots &&
-         run->host_order && run->host_weights && run->host_rows && run->members;
+  return run->setups && run->host_list && run->host_outcomes && run->host_plies && run->host_slots && run->host_order &&
+         run->host_weights && run->host_rows && run->members;
 }
 
 void bw_run_destroy(bw_run* run) {
@@ -282,7 +283,8 @@ bw_status bw_run_infer(bw_run* run, const void* states, int64_t count, float* he
     const int64_t left = count - first;
     const int64_t rows = left < run->activations.max_rows ? left : run->activations.max_rows;
     for (int64_t i = 0; i < rows; ++i) {
-      run->game->encode((const char*)states + (size_t)(first + i) * run->game->state_bytes, run->host_rows + i * inputs);
+      run->game->encode((const char*)states + (size_t)(first + i) * run->game->state_bytes,
+                        run->host_rows + i * inputs);
     }
     BW_TRY(bw_upload_real(run->device, run->activations.x, run->host_rows, rows * inputs, error));
     bw_net_forward(run->device, &run->agent, &run->activations, rows);

@@ -93,11 +93,11 @@ bw_status bw_run_set_weights(bw_run* run, const float* weights, bw_error* error)
 
 // How a batch of games is played.
 typedef struct bw_play {
-  int64_t games;         // <= config.rollout_games; run->setups[0 .. games) are filled
-  int opponents;         // setups' opponents are 0 .. opponents
-  bool record;           // write training records
-  bool argmax;           // the agent plays its most probable move
-  bool uniform_opponent; // opponents move at random instead of by a pool member's net
+  int64_t games;          // <= config.rollout_games; run->setups[0 .. games) are filled
+  int opponents;          // setups' opponents are 0 .. opponents
+  bool record;            // write training records
+  bool argmax;            // the agent plays its most probable move
+  bool uniform_opponent;  // opponents move at random instead of by a pool member's net
 } bw_play;
 
 void bw_collect_setups(bw_run* run);  // draws the setups of the next iteration

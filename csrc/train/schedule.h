@@ -12,7 +12,8 @@ static inline double bw_schedule(int kind, double initial, double final_share, d
   if (progress > 1) progress = 1;
   double share = 1;
   if (kind == BW_SCHEDULE_LINEAR) share = 1 + (final_share - 1) * progress;
-  if (kind == BW_SCHEDULE_COSINE) share = final_share + (1 - final_share) * 0.5 * (1 + cos(3.14159265358979323846 * progress));
+  if (kind == BW_SCHEDULE_COSINE)
+    share = final_share + (1 - final_share) * 0.5 * (1 + cos(3.14159265358979323846 * progress));
   return initial * share;
 }
 

@@ -58,9 +58,14 @@ static void test_batching(const char* game, const char* kind) {
   records first = {0};
   for (int b = 0; b < 4; ++b) {
     for (int threads = 1; threads <= 3; ++threads) {
-      const test_option options[] = {{"rollout.batch", batches[b]}, {"net.kind", kind}, {"net.width", "40"},
-                                     {"rollout.opponents.pool", "3"}, {"rollout.opponents.selfShare", "0.5"},
-                                     {"rollout.opponents.every", "1"}, {"rollout.mirror", "true"}, {NULL, NULL}};
+      const test_option options[] = {{"rollout.batch", batches[b]},
+                                     {"net.kind", kind},
+                                     {"net.width", "40"},
+                                     {"rollout.opponents.pool", "3"},
+                                     {"rollout.opponents.selfShare", "0.5"},
+                                     {"rollout.opponents.every", "1"},
+                                     {"rollout.mirror", "true"},
+                                     {NULL, NULL}};
       const bw_config config = test_config(game, options);
       bw_device* device = test_cpu(threads);
       bw_run* run = test_run(&config, device);
@@ -97,10 +102,14 @@ static void test_batching(const char* game, const char* kind) {
 // An opponent never changes within a game: every move between two of the agent's own is the one that the game's
 // member samples, with its temperature and the game's random number.
 static void test_opponent_is_fixed(const char* per) {
-  const test_option options[] = {{"rollout.opponents.pool", "4"},  {"rollout.opponents.selfShare", "0"},
-                                 {"rollout.opponents.every", "1"}, {"rollout.opponents.temperature", "1.7"},
-                                 {"rollout.opponents.per", per},   {"rollout.games", "200"},
-                                 {"ppo.lr", "0.01"},               {NULL, NULL}};
+  const test_option options[] = {{"rollout.opponents.pool", "4"},
+                                 {"rollout.opponents.selfShare", "0"},
+                                 {"rollout.opponents.every", "1"},
+                                 {"rollout.opponents.temperature", "1.7"},
+                                 {"rollout.opponents.per", per},
+                                 {"rollout.games", "200"},
+                                 {"ppo.lr", "0.01"},
+                                 {NULL, NULL}};
   const bw_config config = test_config("tictactoe", options);
   bw_device* device = test_cpu(2);
   bw_run* run = test_run(&config, device);
@@ -167,9 +176,9 @@ static void test_opponent_is_fixed(const char* per) {
 // Who is recorded: both players against itself (unless told otherwise), the agent alone against the pool; each record
 // holds a state in which its player is to move and a legal action with a probability in (0, 1].
 static void test_records(const char* game, const char* learn, const char* self_share) {
-  const test_option options[] = {{"rollout.opponents.learn", learn}, {"rollout.opponents.pool", "2"},
-                                 {"rollout.opponents.selfShare", self_share}, {"rollout.mirror", "true"},
-                                 {"rollout.games", "256"}, {NULL, NULL}};
+  const test_option options[] = {
+      {"rollout.opponents.learn", learn}, {"rollout.opponents.pool", "2"}, {"rollout.opponents.selfShare", self_share},
+      {"rollout.mirror", "true"},         {"rollout.games", "256"},        {NULL, NULL}};
   const bw_config config = test_config(game, options);
   bw_device* device = test_cpu(2);
   bw_run* run = test_run(&config, device);
@@ -208,10 +217,15 @@ static void test_records(const char* game, const char* learn, const char* self_s
 
 // Advantages against a plain double-precision statement of both chains, game by game.
 static void test_gae(const char* chain, const char* learn, const char* self_share, const char* draw) {
-  const test_option options[] = {{"rollout.opponents.learn", learn}, {"rollout.opponents.pool", "2"},
-                                 {"rollout.opponents.selfShare", self_share}, {"rollout.drawReward", draw},
-                                 {"ppo.chain", chain}, {"ppo.gamma", "0.9"}, {"ppo.lambda", "0.8"},
-                                 {"rollout.games", "128"}, {NULL, NULL}};
+  const test_option options[] = {{"rollout.opponents.learn", learn},
+                                 {"rollout.opponents.pool", "2"},
+                                 {"rollout.opponents.selfShare", self_share},
+                                 {"rollout.drawReward", draw},
+                                 {"ppo.chain", chain},
+                                 {"ppo.gamma", "0.9"},
+                                 {"ppo.lambda", "0.8"},
+                                 {"rollout.games", "128"},
+                                 {NULL, NULL}};
   const bw_config config = test_config("tictactoe", options);
   bw_device* device = test_cpu(1);
   bw_run* run = test_run(&config, device);

@@ -206,7 +206,9 @@ static void test_gradient(const char* game, const char* net, const char* games, 
   CHECK_MSG(clipped.active > 0.05, "%s: %.3f of the samples have the clipped loss", what, clipped.active);
   CHECK_NEAR(totals[BW_STATISTIC_CLIPPED], clipped.outside * n, 0.5);
   CHECK_NEAR((totals[BW_STATISTIC_POLICY_LOSS] + p.run->config.ppo_value_coef * totals[BW_STATISTIC_VALUE_LOSS] -
-              kEntropyCoef * totals[BW_STATISTIC_ENTROPY]) / n, loss, 1e-12);
+              kEntropyCoef * totals[BW_STATISTIC_ENTROPY]) /
+                 n,
+             loss, 1e-12);
   check_gradient(&p, what);
   destroy_problem(&p);
 }

@@ -57,10 +57,14 @@ static const tolerance kTolerances[OP_COUNT] = {
 
 static const char* name_of(int op) {
   switch (op) {
-    case OP_LINEAR_FORWARD: return "linear_forward";
-    case OP_LINEAR_BACKWARD: return "linear_backward";
-    case OP_LINEAR_GRADIENT: return "linear_gradient";
-    default: return bw_op_name((bw_op)op);
+    case OP_LINEAR_FORWARD:
+      return "linear_forward";
+    case OP_LINEAR_BACKWARD:
+      return "linear_backward";
+    case OP_LINEAR_GRADIENT:
+      return "linear_gradient";
+    default:
+      return bw_op_name((bw_op)op);
   }
 }
 
@@ -391,7 +395,7 @@ static void compare(bw_op op, const void* args) { compare_by((int)op, args, run_
 #define COMPARE(op, ...) compare(BW_OP_##op, &(bw_##op##_args){__VA_ARGS__})
 
 // Sizes around the widths of vectors, blocks and teams; the last is big enough to be split over threads.
-#define FOR_SIZES(n, ...)                                                            \
+#define FOR_SIZES(n, ...)                                                                  \
   for (const int64_t* n##_next = (const int64_t[]){__VA_ARGS__, 0}; *n##_next; ++n##_next) \
     for (int64_t n = (clear_case(), *n##_next), n##_once = 1; n##_once; n##_once = 0)
 
@@ -528,8 +532,8 @@ static void case_matmul(void) {
 
 // ---- rollout ----
 
-#define FOR_GAMES(game, index)                                                                       \
-  for (int index = 0; index < bw_game_count(); ++index)                                              \
+#define FOR_GAMES(game, index)                          \
+  for (int index = 0; index < bw_game_count(); ++index) \
     for (const bw_game* game = bw_game_at(index); game; game = NULL)
 
 enum { OVER_NEVER, OVER_MAYBE };
@@ -583,9 +587,11 @@ static bw_ref random_list(int64_t games, int64_t* listed) {
 static void case_rollout_start(void) {
   FOR_GAMES(game, index) {
     FOR_SIZES(games, 1, 7, 33, 100, 700) {
-      const bw_rollout_buffers rollout = {
-          .setups = random_setups(game, games), .states = raw(OUT, games * (int64_t)game->state_bytes),
-          .outcomes = ints(OUT, games), .plies = ints(OUT, games), .counts = ints(OUT, games)};
+      const bw_rollout_buffers rollout = {.setups = random_setups(game, games),
+                                          .states = raw(OUT, games * (int64_t)game->state_bytes),
+                                          .outcomes = ints(OUT, games),
+                                          .plies = ints(OUT, games),
+                                          .counts = ints(OUT, games)};
       COMPARE(rollout_start, .game = index, .rollout = rollout, .seed = 77, .games = games);
       const bw_game_setup* setups = raw_values(rollout.setups);
       for (int64_t g = 0; g < games; ++g) {
@@ -1055,8 +1061,8 @@ static void linear(int op, int64_t rows, int64_t out, int64_t in, int activation
   if (op == OP_LINEAR_FORWARD) {
     const bw_ref bias = reals(IN, out, -1, 1), y = reals(OUT, rows * out, 0, 0);
     set_scale(y, sqrt((double)in));
-    c.forward = (bw_linear_forward_args){
-        .weight = w, .bias = bias, .x = x, .y = y, .rows = rows, .activation = activation};
+    c.forward =
+        (bw_linear_forward_args){.weight = w, .bias = bias, .x = x, .y = y, .rows = rows, .activation = activation};
   } else if (op == OP_LINEAR_BACKWARD) {
     w->packed_backward = packed(out, in, 1);
     const bw_ref dx = reals(OUT, rows * in, 0, 0);

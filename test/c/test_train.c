@@ -7,7 +7,7 @@
 
 // Before the first step collection and update agree to the last bit, whatever the batch.
 static void test_ratio_is_one(const char* game, const char* kind, const char* minibatch) {
-  const test_option options[] = {{"net.kind", kind}, {"net.width", "50"}, {"net.depth", "3"},
+  const test_option options[] = {{"net.kind", kind},           {"net.width", "50"},     {"net.depth", "3"},
                                  {"ppo.minibatch", minibatch}, {"rollout.batch", "33"}, {NULL, NULL}};
   const bw_config config = test_config(game, options);
   for (int isa = 0; isa < BW_ISA_COUNT; ++isa) {
@@ -38,25 +38,30 @@ static uint64_t hash_after(const test_option* options, const char* game, int thr
 
 static void test_threads_are_bit_equal(void) {
   const test_option plain[] = {{"net.width", "72"}, {"rollout.games", "300"}, {"ppo.minibatch", "100"}, {NULL, NULL}};
-  const test_option deep[] = {{"net.kind", "resmlp"}, {"net.width", "64"}, {"net.depth", "4"},
-                              {"rollout.opponents.pool", "5"}, {"rollout.opponents.every", "1"},
-                              {"rollout.opponents.selfShare", "0.5"}, {"ppo.weightDecay", "0.1"},
-                              {"ppo.optimizer", "muon"}, {NULL, NULL}};
+  const test_option deep[] = {{"net.kind", "resmlp"},
+                              {"net.width", "64"},
+                              {"net.depth", "4"},
+                              {"rollout.opponents.pool", "5"},
+                              {"rollout.opponents.every", "1"},
+                              {"rollout.opponents.selfShare", "0.5"},
+                              {"ppo.weightDecay", "0.1"},
+                              {"ppo.optimizer", "muon"},
+                              {NULL, NULL}};
   const uint64_t one = hash_after(plain, "tictactoe", 1, 4), deep_one = hash_after(deep, "connect4", 1, 3);
   for (int threads = 2; threads <= 5; ++threads) {
     CHECK(hash_after(plain, "tictactoe", threads, 4) == one);
     CHECK(hash_after(deep, "connect4", threads, 3) == deep_one);
   }
-  const test_option other_seed[] = {{"net.width", "72"}, {"rollout.games", "300"}, {"ppo.minibatch", "100"},
-                                    {"run.seed", "12"}, {NULL, NULL}};
+  const test_option other_seed[] = {
+      {"net.width", "72"}, {"rollout.games", "300"}, {"ppo.minibatch", "100"}, {"run.seed", "12"}, {NULL, NULL}};
   CHECK(hash_after(other_seed, "tictactoe", 1, 4) != one);
 }
 
 // Every optimiser, net and game learns to beat random play.
 static void test_learns(const char* game, const char* kind, const char* optimizer, const char* chain) {
-  const test_option options[] = {{"net.kind", kind}, {"net.width", "32"}, {"rollout.games", "256"},
+  const test_option options[] = {{"net.kind", kind},           {"net.width", "32"}, {"rollout.games", "256"},
                                  {"ppo.optimizer", optimizer}, {"ppo.lr", "0.003"}, {"ppo.epochs", "4"},
-                                 {"ppo.chain", chain}, {NULL, NULL}};
+                                 {"ppo.chain", chain},         {NULL, NULL}};
   const bw_config config = test_config(game, options);
   bw_device* device = test_cpu(2);
   bw_run* run = test_run(&config, device);
@@ -74,9 +79,13 @@ static void test_learns(const char* game, const char* kind, const char* optimize
 
 // The emulated accelerator, whose memory is its own, trains like the CPU.
 static void test_emu_trains(void) {
-  const test_option options[] = {{"rollout.games", "48"}, {"ppo.minibatch", "128"}, {"ppo.lr", "0.003"},
-                                 {"rollout.opponents.pool", "2"}, {"rollout.opponents.selfShare", "0.5"},
-                                 {"net.kind", "resmlp"}, {NULL, NULL}};
+  const test_option options[] = {{"rollout.games", "48"},
+                                 {"ppo.minibatch", "128"},
+                                 {"ppo.lr", "0.003"},
+                                 {"rollout.opponents.pool", "2"},
+                                 {"rollout.opponents.selfShare", "0.5"},
+                                 {"net.kind", "resmlp"},
+                                 {NULL, NULL}};
   const bw_config config = test_config("tictactoe", options);
   bw_device* cpu = test_cpu(1);
   bw_device* emu = NULL;
@@ -155,8 +164,8 @@ static void test_schedules(void) {
   CHECK_NEAR(bw_schedule(BW_SCHEDULE_COSINE, 2, 0, 0.5), 1, 1e-12);
   CHECK_NEAR(bw_schedule(BW_SCHEDULE_COSINE, 2, 0, 1), 0, 1e-12);
   CHECK_NEAR(bw_schedule(BW_SCHEDULE_COSINE, 2, 0, 7), 0, 1e-12);  // beyond the end
-  const test_option options[] = {{"ppo.lrSchedule", "linear"}, {"ppo.lrFinal", "0.5"},
-                                 {"ppo.entropySchedule", "cosine"}, {NULL, NULL}};
+  const test_option options[] = {
+      {"ppo.lrSchedule", "linear"}, {"ppo.lrFinal", "0.5"}, {"ppo.entropySchedule", "cosine"}, {NULL, NULL}};
   const bw_config config = test_config("tictactoe", options);
   bw_device* device = test_cpu(1);
   bw_run* run = test_run(&config, device);
@@ -181,9 +190,11 @@ static void test_kl_stop(void) {
 
 // Which snapshots stay, over many evictions.
 static void test_pool(const char* eviction, const char* sampling) {
-  const test_option options[] = {{"rollout.opponents.pool", "8"}, {"rollout.opponents.selfShare", "0"},
+  const test_option options[] = {{"rollout.opponents.pool", "8"},
+                                 {"rollout.opponents.selfShare", "0"},
                                  {"rollout.opponents.eviction", eviction},
-                                 {"rollout.opponents.sampling", sampling}, {NULL, NULL}};
+                                 {"rollout.opponents.sampling", sampling},
+                                 {NULL, NULL}};
   const bool keep_first = strcmp(eviction, "keepFirst") == 0;
   bw_device* device = test_cpu(1);
   double mean = 0;
@@ -224,8 +235,11 @@ static void test_pool(const char* eviction, const char* sampling) {
 
 // A run that is saved, loaded into a new one and continued equals one that was never interrupted.
 static void test_checkpoint(bool bundled) {
-  const test_option options[] = {{"rollout.opponents.pool", "3"}, {"rollout.opponents.every", "1"},
-                                 {"rollout.opponents.selfShare", "0.5"}, {"ppo.lrSchedule", "linear"}, {NULL, NULL}};
+  const test_option options[] = {{"rollout.opponents.pool", "3"},
+                                 {"rollout.opponents.every", "1"},
+                                 {"rollout.opponents.selfShare", "0.5"},
+                                 {"ppo.lrSchedule", "linear"},
+                                 {NULL, NULL}};
   const bw_config config = test_config("tictactoe", options);
   bw_device* device = test_cpu(2);
   bw_run* whole = test_run(&config, device);
@@ -245,8 +259,10 @@ static void test_checkpoint(bool bundled) {
     float* weights = malloc((size_t)config.rollout_games * 0 + (size_t)whole->layout.parameters * 4);
     REQUIRE(weights != NULL);
     for (int i = 0; i < whole->member_count; ++i) {
-      REQUIRE(bw_download_real(device, weights, bw_opponents_weights(whole, i), whole->layout.parameters, NULL) == BW_OK);
-      REQUIRE(bw_upload_real(device, bw_opponents_weights(resumed, i), weights, whole->layout.parameters, NULL) == BW_OK);
+      REQUIRE(bw_download_real(device, weights, bw_opponents_weights(whole, i), whole->layout.parameters, NULL) ==
+              BW_OK);
+      REQUIRE(bw_upload_real(device, bw_opponents_weights(resumed, i), weights, whole->layout.parameters, NULL) ==
+              BW_OK);
     }
     free(weights);
   }
@@ -280,11 +296,14 @@ static void test_checkpoint(bool bundled) {
 
 static void test_parameter_counts(void) {
   bw_net_layout layout;
-  bw_net_layout_make(&layout, (bw_net_shape){.kind = BW_NET_KIND_MLP, .inputs = 27, .actions = 9, .width = 256, .depth = 4});
+  bw_net_layout_make(&layout,
+                     (bw_net_shape){.kind = BW_NET_KIND_MLP, .inputs = 27, .actions = 9, .width = 256, .depth = 4});
   CHECK_EQ_INT(layout.parameters, 207114);
-  bw_net_layout_make(&layout, (bw_net_shape){.kind = BW_NET_KIND_RESMLP, .inputs = 126, .actions = 7, .width = 256, .depth = 6});
+  bw_net_layout_make(&layout,
+                     (bw_net_shape){.kind = BW_NET_KIND_RESMLP, .inputs = 126, .actions = 7, .width = 256, .depth = 6});
   CHECK_EQ_INT(layout.parameters, 366600);
-  bw_net_layout_make(&layout, (bw_net_shape){.kind = BW_NET_KIND_RESMLP, .inputs = 126, .actions = 7, .width = 8, .depth = 64});
+  bw_net_layout_make(&layout,
+                     (bw_net_shape){.kind = BW_NET_KIND_RESMLP, .inputs = 126, .actions = 7, .width = 8, .depth = 64});
   CHECK(layout.tensor_count <= BW_NET_MAX_TENSORS);
 }
 

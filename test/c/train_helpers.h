@@ -13,9 +13,9 @@ typedef struct test_option {
 
 // A checked config: small defaults, then `options` (ended by a NULL path).
 static inline bw_config test_config(const char* game, const test_option* options) {
-  static const test_option small[] = {{"net.width", "16"},       {"net.depth", "2"},       {"rollout.games", "64"},
-                                      {"ppo.minibatch", "64"},   {"ppo.epochs", "2"},      {"run.seed", "11"},
-                                      {"rollout.openings.share", "0.5"}, {NULL, NULL}};
+  static const test_option small[] = {
+      {"net.width", "16"}, {"net.depth", "2"}, {"rollout.games", "64"},           {"ppo.minibatch", "64"},
+      {"ppo.epochs", "2"}, {"run.seed", "11"}, {"rollout.openings.share", "0.5"}, {NULL, NULL}};
   bw_config config;
   bw_error error;
   REQUIRE(bw_config_init(&config, game, &error) == BW_OK);

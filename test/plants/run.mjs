@@ -29,11 +29,7 @@ const plants = [
     test: "test_collect",
     edits: [
       ["csrc/kernels/gae.k.h", "    int next_player[2] = {-1, -1};", ""],
-      [
-        "csrc/kernels/gae.k.h",
-        "    real next_value[2] = {0, 0}, next_advantage[2] = {0, 0};",
-        "",
-      ],
+      ["csrc/kernels/gae.k.h", "    real next_value[2] = {0, 0}, next_advantage[2] = {0, 0};", ""],
       [
         "csrc/kernels/gae.k.h",
         "  FOR_GRID(g, args->games) {\n    const int64_t base",
@@ -115,7 +111,8 @@ function cmake(...args) {
 }
 
 try {
-  for (const part of ["CMakeLists.txt", "csrc", "test/c"]) cpSync(join(root, part), join(work, part), { recursive: true });
+  for (const part of ["CMakeLists.txt", "csrc", "test/c"])
+    cpSync(join(root, part), join(work, part), { recursive: true });
   const options = ["-S", work, "-B", build, "-DBELLOWS_BENCHES=OFF"];
   cmake(...options);
   for (const { name, what, test, edits = [], flags = "" } of chosen) {
@@ -125,7 +122,10 @@ try {
       const text = readFileSync(path, "utf8");
       if (text.split(from).length !== 2) throw new Error(`plant ${name}: ${file} must hold this text once:\n${from}`);
       if (!originals.has(path)) originals.set(path, text);
-      writeFileSync(path, text.replace(from, () => to));
+      writeFileSync(
+        path,
+        text.replace(from, () => to),
+      );
     }
     cmake(...options, `-DCMAKE_C_FLAGS=${flags}`);
     cmake("--build", build, "--target", test, "-j", "2");

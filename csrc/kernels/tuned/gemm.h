@@ -23,6 +23,7 @@ typedef struct bw_gemm {
   const char* name;  // "portable", "avx512"
   int panel;         // output columns in a packed panel (e.g. 32)
   int row_tile;      // output rows of the micro-kernel (e.g. 8): split work at multiples of it
+  int whole;         // 1: a product must be asked for in one call (see gemm_cblas.c); 0: any split gives equal bits
 
   // Packs a matrix B[contract][columns], given as element (c, n) = b[c*stride_c + n*stride_n], into
   // ceil(columns/panel) panels of [contract][panel], zero-filled beyond `columns`. Packs panels
@@ -46,6 +47,11 @@ typedef struct bw_gemm {
 
 extern const bw_gemm bw_gemm_portable;
 extern const bw_gemm bw_gemm_avx512;  // declared always, defined where the build has it (see core/cpu.h)
+
+// The signature of cblas_sgemm (order, transposes, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc).
+typedef void (*bw_sgemm)(int, int, int, int, int, int, float, const float*, int, const float*, int, float, float*, int);
+const bw_gemm* bw_gemm_cblas(bw_sgemm function);  // products by that function; one a process
+const bw_gemm* bw_gemm_accelerate(void);          // Apple's, or NULL where there is none
 
 #ifdef __cplusplus
 }
