@@ -52,14 +52,24 @@ static bw_ref at(const bw_run* run, bw_ref base, int64_t element) {
   return bw_ref_at(base, (uint64_t)(element * run->device->backend->real_bytes));
 }
 
+// base^exponent by squaring: the same bits whatever the C library's pow.
+static double power(double base, int64_t exponent) {
+  double result = 1;
+  for (; exponent > 0; exponent >>= 1) {
+    if (exponent & 1) result *= base;
+    base *= base;
+  }
+  return result;
+}
+
 static void adamw(bw_run* run, int64_t offset, int64_t n, double lr, double weight_decay) {
   const bw_config* c = &run->config;
-  const double t = (double)run->updates;  // counts from 1: the caller has added this step
+  const int64_t t = run->updates;  // counts from 1: the caller has added this step
   BW_LAUNCH(run->device, adamw, .weights = at(run, run->agent.parameters, offset),
             .gradients = at(run, run->agent.gradients, offset), .first = at(run, run->first_moment, offset),
             .second = at(run, run->second_moment, offset), .norm = run->norm, .n = n, .lr = lr,
-            .step_size = lr / (1 - pow(c->ppo_beta1, t)), .beta1 = c->ppo_beta1, .beta2 = c->ppo_beta2,
-            .second_scale = 1 / (1 - pow(c->ppo_beta2, t)), .epsilon = c->ppo_epsilon, .weight_decay = weight_decay);
+            .step_size = lr / (1 - power(c->ppo_beta1, t)), .beta1 = c->ppo_beta1, .beta2 = c->ppo_beta2,
+            .second_scale = 1 / (1 - power(c->ppo_beta2, t)), .epsilon = c->ppo_epsilon, .weight_decay = weight_decay);
 }
 
 // Orthogonalises run->muon_update in place by five Newton-Schulz steps X <- a X + (b A + c A^2) X, A = X X^T.
