@@ -149,7 +149,8 @@ typedef struct bw_rollout_encode_args {
 
 // Samples a legal action of each row from softmax(logits / temperature), records it where it is trained, plays it.
 // head[rows][actions + 1]: logits, then the value. uniform != 0 ignores head and draws uniformly. argmax != 0 takes
-// the most probable action instead of sampling.
+// the most probable action instead of sampling. What is recorded is the log-probability at temperature 1: record
+// only with temperature 1.
 typedef struct bw_rollout_act_args {
   int game;
   bw_rollout_buffers rollout;
