@@ -33,7 +33,15 @@ const folder = mkdtempSync(join(tmpdir(), "bellows-seeds-"));
 const rows = [];
 try {
   for (let seed = Number(range[1]); seed <= Number(range[2]); ++seed) {
-    const argv = ["dist/cli/main.js", "train", "tictactoe", "--seed", String(seed), "--out", join(folder, String(seed))];
+    const argv = [
+      "dist/cli/main.js",
+      "train",
+      "tictactoe",
+      "--seed",
+      String(seed),
+      "--out",
+      join(folder, String(seed)),
+    ];
     // Evaluations on the way cost a few milliseconds each and change nothing.
     const started = performance.now();
     const done = spawnSync(process.execPath, [...argv, "--set", "run.evaluateEvery=20", "--json"], {
@@ -42,8 +50,12 @@ try {
       maxBuffer: 1 << 28,
     });
     const wall = (performance.now() - started) / 1000;
-    if (done.status !== 0) throw new Error(`seed ${seed} ended with ${done.status}: ${done.stdout.trim().split("\n").at(-1)}`);
-    const lines = done.stdout.trim().split("\n").map((line) => JSON.parse(line));
+    if (done.status !== 0)
+      throw new Error(`seed ${seed} ended with ${done.status}: ${done.stdout.trim().split("\n").at(-1)}`);
+    const lines = done.stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
     const result = lines.at(-1);
     const curve = lines
       .filter((line) => line.type === "evaluation")

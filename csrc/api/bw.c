@@ -34,7 +34,11 @@ bw_status bw_library_info(bool measure_peaks, bw_info* info, bw_error* error) {
   bw_isa isa = BW_ISA_PORTABLE;
   BW_TRY(bw_isa_choose(&isa, error));
   info->isa = bw_isa_name(isa);
-  info->isas_available = bw_isa_available(BW_ISA_AVX512) ? "avx512,portable" : "portable";
+  for (int i = BW_ISA_COUNT - 1; i >= 0; --i) {
+    if (!bw_isa_available((bw_isa)i)) continue;
+    if (info->isas_available[0]) strcat(info->isas_available, ",");
+    strcat(info->isas_available, bw_isa_name((bw_isa)i));
+  }
   info->cpu = bw_cpu_name();
   info->hardware_threads = bw_hardware_threads();
   info->memory_bytes = bw_memory_available();

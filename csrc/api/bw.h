@@ -32,9 +32,9 @@ typedef struct bw_device_info {
 } bw_device_info;
 
 typedef struct bw_info {
-  const char* isa;             // chosen instruction set
-  const char* isas_available;  // comma-separated
-  const char* cpu;             // model name
+  const char* isa;          // chosen instruction set
+  char isas_available[64];  // comma-separated, best first
+  const char* cpu;          // model name
   int hardware_threads;
   uint64_t memory_bytes;  // usable by this process, 0 if unknown
   bw_device_info devices[3];

@@ -8,6 +8,9 @@
 #include "kernel_table.h"
 
 extern const bw_kernel_table bw_cpu_kernels_portable;
+#ifdef BW_HAVE_AVX2
+extern const bw_kernel_table bw_cpu_kernels_avx2;
+#endif
 #ifdef BW_HAVE_AVX512
 extern const bw_kernel_table bw_cpu_kernels_avx512;
 #endif
@@ -303,14 +306,19 @@ bw_status bw_cpu_device_create(bw_isa isa, int threads, bw_device** device, bw_e
   cpu->kernels = &bw_cpu_kernels_portable;
   cpu->gemm = bw_gemm_accelerate();
   if (!cpu->gemm) cpu->gemm = &bw_gemm_portable;
+#ifdef BW_HAVE_AVX2
+  if (isa == BW_ISA_AVX2) {
+    cpu->kernels = &bw_cpu_kernels_avx2;
+    cpu->gemm = &bw_gemm_avx2;
+  }
+#endif
 #ifdef BW_HAVE_AVX512
   if (isa == BW_ISA_AVX512) {
     cpu->kernels = &bw_cpu_kernels_avx512;
     cpu->gemm = &bw_gemm_avx512;
   }
-#else
-  (void)isa;
 #endif
+  (void)isa;  // there may be one only
   const bw_status status = bw_pool_create(threads, &cpu->pool, error);
   if (status != BW_OK) {
     free(cpu);

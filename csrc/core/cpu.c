@@ -14,32 +14,44 @@
 
 #include "cgroup.h"
 
-static const char* const kNames[BW_ISA_COUNT] = {"portable", "avx512"};
+static const char* const kNames[BW_ISA_COUNT] = {"portable", "avx2", "avx512"};
 
 const char* bw_isa_name(bw_isa isa) { return isa >= 0 && isa < BW_ISA_COUNT ? kNames[isa] : "unknown"; }
 
-#if defined(__x86_64__) && defined(BW_HAVE_AVX512)
-// AVX-512 F, DQ, BW, VL and FMA in the CPU, and the operating system saves the registers that they use.
-static bool has_avx512(void) {
+#if defined(__x86_64__) && (defined(BW_HAVE_AVX2) || defined(BW_HAVE_AVX512))
+// What cpuid says of leaf 7, or 0 when the CPU has no FMA or the operating system does not save all of `registers`
+// (XCR0 bits) on a switch.
+static unsigned vector_features(unsigned registers) {
   unsigned a, b, c, d;
-  if (!__get_cpuid(1, &a, &b, &c, &d)) return false;
-  if (!(c & bit_OSXSAVE) || !(c & bit_FMA)) return false;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
+  if (!(c & bit_OSXSAVE) || !(c & bit_FMA)) return 0;
   unsigned low, high;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  const unsigned saved = 1u << 1 | 1u << 2 | 1u << 5 | 1u << 6 | 1u << 7;  // XMM, YMM, masks, ZMM 0-15, ZMM 16-31
-  if ((low & saved) != saved) return false;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  const unsigned needed = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
-  return (b & needed) == needed;
+  if ((low & registers) != registers) return 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) ? b : 0;
 }
+
+static const unsigned kYmm = 1u << 1 | 1u << 2;                                // XMM, YMM
+static const unsigned kZmm = 1u << 1 | 1u << 2 | 1u << 5 | 1u << 6 | 1u << 7;  // and masks, ZMM 0-15, ZMM 16-31
 #endif
 
 bool bw_isa_available(bw_isa isa) {
-  if (isa == BW_ISA_PORTABLE) return true;
-#if defined(__x86_64__) && defined(BW_HAVE_AVX512)
-  if (isa == BW_ISA_AVX512) return has_avx512();
+  switch (isa) {
+    case BW_ISA_PORTABLE:
+      return true;
+#if defined(__x86_64__) && defined(BW_HAVE_AVX2)
+    case BW_ISA_AVX2:
+      return (vector_features(kYmm) & bit_AVX2) != 0;
 #endif
-  return false;
+#if defined(__x86_64__) && defined(BW_HAVE_AVX512)
+    case BW_ISA_AVX512: {
+      const unsigned needed = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
+      return (vector_features(kZmm) & needed) == needed;
+    }
+#endif
+    default:
+      return false;
+  }
 }
 
 bw_status bw_isa_choose(bw_isa* isa, bw_error* error) {

@@ -10,8 +10,8 @@
 extern "C" {
 #endif
 
-// In order of preference; names: "portable", "avx512".
-typedef enum bw_isa { BW_ISA_PORTABLE = 0, BW_ISA_AVX512 = 1, BW_ISA_COUNT } bw_isa;
+// In order of preference; names: "portable", "avx2", "avx512".
+typedef enum bw_isa { BW_ISA_PORTABLE = 0, BW_ISA_AVX2, BW_ISA_AVX512, BW_ISA_COUNT } bw_isa;
 
 const char* bw_isa_name(bw_isa isa);
 // True when this build holds code for isa and cpuid and xgetbv say that CPU and OS can run it.

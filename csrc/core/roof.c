@@ -108,6 +108,9 @@ static bw_status measure(bw_isa isa, bw_pool* pool, bw_roof* roof, bw_error* err
   probe_task task = {.probe = bw_roof_probe_portable,
                      .flops = calloc((size_t)threads * LINE, sizeof *task.flops),
                      .sinks = calloc((size_t)threads * LINE, sizeof *task.sinks)};
+#ifdef BW_HAVE_AVX2
+  if (isa == BW_ISA_AVX2) task.probe = bw_roof_probe_avx2;
+#endif
 #ifdef BW_HAVE_AVX512
   if (isa == BW_ISA_AVX512) task.probe = bw_roof_probe_avx512;
 #else

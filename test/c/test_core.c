@@ -86,6 +86,7 @@ static void test_spans(void) {
 
 static void test_cpu(void) {
   CHECK_EQ_STR(bw_isa_name(BW_ISA_PORTABLE), "portable");
+  CHECK_EQ_STR(bw_isa_name(BW_ISA_AVX2), "avx2");
   CHECK_EQ_STR(bw_isa_name(BW_ISA_AVX512), "avx512");
   CHECK_EQ_STR(bw_isa_name(BW_ISA_COUNT), "unknown");
   CHECK(bw_isa_available(BW_ISA_PORTABLE));

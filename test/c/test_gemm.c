@@ -362,6 +362,10 @@ static void check_kernel(const kernel* k) {
 int main(void) {
   const kernel portable = {.gemm = &bw_gemm_portable, .fused = false};
   check_kernel(&portable);
+#ifdef BW_HAVE_AVX2
+  const kernel avx2 = {.gemm = &bw_gemm_avx2, .fused = true};
+  if (bw_isa_available(BW_ISA_AVX2)) check_kernel(&avx2);
+#endif
 #ifdef BW_HAVE_AVX512
   const kernel avx512 = {.gemm = &bw_gemm_avx512, .fused = true};
   if (bw_isa_available(BW_ISA_AVX512)) check_kernel(&avx512);

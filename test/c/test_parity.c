@@ -107,7 +107,7 @@ typedef struct test_device {
   int bits;  // devices of equal number must agree bit for bit; 0: none
 } test_device;
 
-enum { MAX_DEVICES = 8, ARENA_BYTES = 24 << 20, GUARD_BYTES = 128 };
+enum { MAX_DEVICES = 16, ARENA_BYTES = 24 << 20, GUARD_BYTES = 128 };
 
 static test_device reference_device, devices[MAX_DEVICES];
 static int device_count;
@@ -131,6 +131,7 @@ static void create_devices(void) {
   for (int isa = 0; isa < BW_ISA_COUNT; ++isa) {
     if (!bw_isa_available((bw_isa)isa)) continue;
     for (int threads = 1; threads <= 3; threads += 2) {
+      REQUIRE(device_count < MAX_DEVICES);
       test_device* entry = &devices[device_count++];
       snprintf(entry->name, sizeof entry->name, "cpu %s, %d threads", bw_isa_name((bw_isa)isa), threads);
       status = bw_cpu_device_create((bw_isa)isa, threads, &device, NULL);

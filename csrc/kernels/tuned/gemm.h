@@ -20,7 +20,7 @@ extern "C" {
 typedef enum bw_activation { BW_ACT_NONE = 0, BW_ACT_RELU = 1 } bw_activation;
 
 typedef struct bw_gemm {
-  const char* name;  // "portable", "avx512"
+  const char* name;  // "portable", "avx2", "avx512"
   int panel;         // output columns in a packed panel (e.g. 32)
   int row_tile;      // output rows of the micro-kernel (e.g. 8): split work at multiples of it
   int whole;         // 1: a product must be asked for in one call (see gemm_cblas.c); 0: any split gives equal bits
@@ -46,7 +46,8 @@ typedef struct bw_gemm {
 } bw_gemm;
 
 extern const bw_gemm bw_gemm_portable;
-extern const bw_gemm bw_gemm_avx512;  // declared always, defined where the build has it (see core/cpu.h)
+extern const bw_gemm bw_gemm_avx2;    // these two are declared always, defined where the build has them
+extern const bw_gemm bw_gemm_avx512;  // (see core/cpu.h)
 
 // The signature of cblas_sgemm (order, transposes, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc).
 typedef void (*bw_sgemm)(int, int, int, int, int, int, float, const float*, int, const float*, int, float, float*, int);
