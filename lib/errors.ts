@@ -169,6 +169,21 @@ export class IoError extends BellowsError {
 /** Failures of the system rather than of a path that was given. */
 const SYSTEM_FAULTS = new Set(["ENOSPC", "EDQUOT", "EIO", "EFBIG", "EMFILE", "ENFILE", "ENOMEM", "ENXIO"]);
 
+/** What would have been right, where the system's name of a failure says it. */
+const WANTED: Readonly<Record<string, string>> = {
+  ENOENT: "a path that exists, or can be made",
+  ENOTDIR: "a path through directories",
+  EISDIR: "a file",
+  EACCES: "a path that this user may use",
+  EPERM: "a path that this user may use",
+  EROFS: "a path that can be written",
+  ENAMETOOLONG: "a shorter path",
+  ENOSPC: "space on the device",
+  EDQUOT: "space in the quota",
+  EFBIG: "a smaller file, or a larger limit of file sizes",
+  EIO: "a device that works",
+};
+
 /** The system's name of a failure, or null for other errors. */
 export function errnoOf(error: unknown): string | null {
   if (!(error instanceof Error)) return null;
@@ -190,6 +205,7 @@ export function ioError(error: unknown, path: string, doing: string, running = f
     op: "io",
     path,
     received: errno,
+    expected: WANTED[errno] ?? "a path that can be used",
     errno,
     input: !running && !SYSTEM_FAULTS.has(errno),
     cause: error,
@@ -225,8 +241,12 @@ export function fromNative(error: unknown): unknown {
   switch (error.status) {
     case "OPTION":
       return new OptionError(error.message, error);
-    case "MEMORY":
-      return new OutOfMemoryError(error.message, { ...error, needed: error.needed, free: error.available });
+    case "MEMORY": {
+      const { needed, available: free } = error;
+      const received = error.received || (needed > 0 ? `${needed} bytes` : null);
+      const expected = error.expected || (free > 0 ? `at most ${free} bytes` : "less than the memory that is free");
+      return new OutOfMemoryError(error.message, { ...error, received, expected, needed, free });
+    }
     case "NUMERIC":
       return new NumericError(error.message, { ...error, tensor: error.path });
     case "CHECKPOINT":

@@ -169,6 +169,13 @@ export interface StoredResult {
   readonly exitCode: number;
 }
 
+/** Whether a stored line is whole enough to be printed. */
+function isEnd(line: unknown): line is Record<string, unknown> {
+  if (!isPlainObject(line)) return false;
+  if (line.type === "error") return typeof line.message === "string";
+  return line.type === "result" && "certificate" in line && isPlainObject(line.versusRandom);
+}
+
 /** A run's folder, locked by this process until {@link close}. */
 export class RunDirectory {
   readonly path: string;
@@ -280,7 +287,7 @@ export class RunDirectory {
     if (text === null) return null;
     try {
       const value: unknown = JSON.parse(text);
-      if (isPlainObject(value) && isPlainObject(value.line) && typeof value.exitCode === "number") {
+      if (isPlainObject(value) && isEnd(value.line) && typeof value.exitCode === "number") {
         return { line: value.line, exitCode: value.exitCode };
       }
     } catch {

@@ -3,11 +3,18 @@ import { fileURLToPath } from "node:url";
 import { BellowsError, ioError } from "../errors.js";
 import type { Output } from "./output.js";
 
+/**
+ * Signals this close together are one wish: from npm or timeout a process gets Ctrl-C twice, from the terminal and from
+ * its parent, and must still save its checkpoint.
+ */
+const SAME_INTERRUPT_MS = 1000;
+
 /** What a command is given beside its arguments. */
 export class Context {
   readonly output: Output;
   readonly #interrupt = new AbortController();
   #graceful = 0;
+  #firstSignal = 0;
   exitCode = 0;
 
   constructor(output: Output) {
@@ -29,17 +36,19 @@ export class Context {
     }
   }
 
-  /** Stops the command: in an orderly way where it can, else at once; at once the second time. */
+  /** Stops the command: in an orderly way where it can, else at once; at once when asked again. */
   interrupt(why: string): void {
+    const now = performance.now();
     const again = this.signal.aborted;
+    if (!again) this.#firstSignal = now;
+    else if (now - this.#firstSignal < SAME_INTERRUPT_MS) return;
     const reason = new BellowsError("INTERRUPTED", `interrupted by ${why}`, {
       op: "cli",
       received: why,
       expected: "to run to the end",
     });
     if (!again) this.#interrupt.abort(reason);
-    if (again) process.exit(130);
-    if (this.#graceful === 0) process.exit(this.output.fail(reason));
+    if (again || this.#graceful === 0) process.exit(this.output.fail(reason));
   }
 
   /** Whoever read stdout has gone: training stops as if interrupted, other commands have nobody to work for. */

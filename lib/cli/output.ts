@@ -113,5 +113,5 @@ function fromCommander(error: CommanderError): BellowsError {
 
 /** A usage error of our own. */
 export function usage(message: string, path: string, received: string, expected: string): BellowsError {
-  return new BellowsError("USAGE", message, { op: "cli", path, received, expected });
+  return new BellowsError("USAGE", message, { op: "cli", path, received: received || '""', expected });
 }

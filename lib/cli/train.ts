@@ -88,7 +88,7 @@ function flagEntries(flags: TrainFlags): NativeEntry[] {
   // The flag decides over a config's or --set's minutes.
   if (flags.iterations !== undefined) entries.push({ path: "run.minutes", kind: "number", text: "0" });
   add("run.minutes", flags.minutes);
-  if (flags.minutes !== undefined && Number(flags.minutes) === 0) {
+  if (flags.minutes?.trim() && Number(flags.minutes) === 0) {
     throw usage("--minutes is 0; it must be more", "run.minutes", flags.minutes, "a number above 0");
   }
   add("run.seed", flags.seed);

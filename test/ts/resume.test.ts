@@ -185,6 +185,15 @@ describe("resume", () => {
     await expectResumes(out);
   });
 
+  test("a result that is not whole is made anew", async () => {
+    const out = join(folder, "result");
+    cpSync(join(folder, "whole"), out, { recursive: true });
+    for (const text of ["", "{", '{"line":{},"exitCode":0}', '{"line":{"type":"result"},"exitCode":0}']) {
+      writeFileSync(join(out, "result.json"), text);
+      await expectResumes(out);
+    }
+  });
+
   test("a metrics file with half a line, or lines of work to be done anew", async () => {
     const out = join(folder, "half");
     cpSync(join(folder, "whole"), out, { recursive: true });
