@@ -1,5 +1,6 @@
 // Checkpoint files: written so that a crash at any moment leaves the old file or the new one, read with distrust.
 
+import { createHash } from "node:crypto";
 import {
   constants,
   type FileHandle,
@@ -122,7 +123,11 @@ const KEYS = {
   config: "bellows.config",
   run: "bellows.run",
   opponents: "bellows.opponents",
+  checksum: "bellows.sha256",
 } as const;
+
+/** What stands in place of the checksum while it is computed. */
+const UNSEALED = "0".repeat(64);
 
 export function encodeMetadata(metadata: CheckpointMetadata): (readonly [string, string])[] {
   return [
@@ -130,7 +135,28 @@ export function encodeMetadata(metadata: CheckpointMetadata): (readonly [string,
     [KEYS.config, JSON.stringify(metadata.config)],
     [KEYS.run, JSON.stringify({ seconds: metadata.seconds, stopped: metadata.stopped })],
     [KEYS.opponents, JSON.stringify(metadata.opponents)],
+    [KEYS.checksum, UNSEALED],
   ];
+}
+
+/** SHA-256 of a checkpoint with zeros where its checksum stands, and where that is; null where it is not found. */
+function checksum(bytes: Uint8Array, stored: string): { hash: string; at: number } | null {
+  const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const label = `"${KEYS.checksum}":"`;
+  const header = file.subarray(0, 8 + Number(file.readBigUInt64LE(0)));
+  const found = header.indexOf(`${label}${stored}"`);
+  if (found < 0) return null;
+  const at = found + label.length;
+  const hash = createHash("sha256").update(file.subarray(0, at)).update(UNSEALED);
+  return { hash: hash.update(file.subarray(at + stored.length)).digest("hex"), at };
+}
+
+/** Writes the checksum into an encoded checkpoint, in place: damage to any byte is then found when it is read. */
+export function seal(bytes: Uint8Array): Uint8Array {
+  const sum = checksum(bytes, UNSEALED);
+  if (!sum) throw new CheckpointError("the checkpoint has no place for its checksum", { op: "checkpoint" });
+  bytes.set(Buffer.from(sum.hash, "latin1"), sum.at);
+  return bytes;
 }
 
 /** A checkpoint file in memory, its metadata checked. */
@@ -215,6 +241,11 @@ export async function readCheckpoint(path: string): Promise<CheckpointFile> {
   const bytes = await readBytes(path);
   const file = inspect(path, bytes);
   const config = parseJson(path, file, KEYS.config);
+  const stored = file.metadata[KEYS.checksum];
+  if (stored === undefined) throw corrupt(path, `the metadata lacks "${KEYS.checksum}"`, KEYS.checksum);
+  if (checksum(bytes, stored)?.hash !== stored) {
+    throw corrupt(path, "the content does not match its checksum: the file is damaged", "another checksum");
+  }
   const { seconds, stopped } = parseJson(path, file, KEYS.run);
   if (typeof seconds !== "number" || !(seconds >= 0)) {
     throw corrupt(path, `the metadata "${KEYS.run}" has no valid seconds`, KEYS.run);

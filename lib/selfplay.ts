@@ -9,6 +9,7 @@ import {
   namingFile,
   newestCheckpoint,
   readBytes,
+  seal,
   writeAtomic,
 } from "./checkpoint.js";
 import {
@@ -481,7 +482,7 @@ export class SelfPlay implements AsyncDisposable {
       stopped: this.#stopped,
       opponents,
     });
-    return new Uint8Array(await settled(this.#engine.save(bundle, metadata)));
+    return seal(new Uint8Array(await settled(this.#engine.save(bundle, metadata))));
   }
 
   /** Ends what runs, frees the memory, joins the thread. Calls after it reject with {@link ClosedError}. */

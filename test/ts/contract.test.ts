@@ -387,6 +387,7 @@ describe("checkpoints", () => {
       text: Buffer.from("not a checkpoint at all, but long enough to have a header"),
       length: Buffer.concat([Buffer.alloc(8, 0xff), good.subarray(8)]),
       header: Buffer.concat([good.subarray(0, 20), Buffer.from([0]), good.subarray(21)]),
+      flipped: Buffer.concat([good.subarray(0, -5), Buffer.from([good.at(-5)! ^ 1]), good.subarray(-4)]),
       foreign: Buffer.concat([Buffer.from([2, 0, 0, 0, 0, 0, 0, 0]), Buffer.from("{}")]),
     };
     for (const [name, bytes] of Object.entries(cases)) {
@@ -586,6 +587,19 @@ describe("help and streams", () => {
     const metrics = readFileSync(join(out, "metrics.jsonl"), "utf8").trimEnd().split("\n");
     expect(JSON.parse(metrics.at(-1)!).index).toBe(saved.iteration);
     expect((await bellows(["eval", saved.path, "--json"])).last.iterations).toBe(saved.iteration);
+    expect(existsSync(join(out, "lock"))).toBe(false);
+  });
+
+  test("an interrupt that arrives twice at once, as through npm, still saves", async () => {
+    const out = join(folder, "twice");
+    const running = start(["train", "tictactoe", ...tiny, "--iterations", "100000", "--out", out, "--json"]);
+    await running.line("iteration", (line) => line.index >= 3);
+    running.child.kill("SIGTERM");
+    running.child.kill("SIGINT");
+    const end = await running.finished;
+    expect({ code: end.code, last: end.last }).toMatchObject({ code: 130, last: { code: "INTERRUPTED" } });
+    const saved = end.lines.findLast((line) => line.type === "checkpoint")!;
+    expect(existsSync(saved.path)).toBe(true);
     expect(existsSync(join(out, "lock"))).toBe(false);
   });
 });
