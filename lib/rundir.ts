@@ -30,6 +30,7 @@ import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import {
   type CheckpointFile,
+  corrupt,
   generationName,
   generations,
   isAlive,
@@ -42,8 +43,11 @@ import {
 import { BellowsError, CheckpointError, errnoOf, IoError, ioError, OptionError } from "./errors.js";
 import type { Iteration } from "./events.js";
 import { native, settled, take } from "./native.js";
-import { isPlainObject, type ResolvedOptions, resolveEntries, toEntries } from "./options.js";
+import { differences, isPlainObject, type ResolvedOptions, resolveEntries, toEntries } from "./options.js";
 import { internals, type SelfPlay } from "./selfplay.js";
+
+/** Options that a resumed run may change, since they change no results. */
+export const FREE_ON_RESUME = ["run.threads", "run.device"];
 
 interface Lock {
   readonly pid: number;
@@ -314,6 +318,7 @@ export class RunDirectory {
     for (const { iteration, path } of found) {
       try {
         const file = await readCheckpoint(path);
+        this.#checkOwn(file, iteration);
         if (restored < 0) {
           await internals.restore(run, file);
           restored = iteration;
@@ -329,6 +334,25 @@ export class RunDirectory {
     if (restored < 0 && first) throw first;
     for (const path of broken) await rename(path, `${path}.corrupt`).catch(() => {});
     return Math.max(restored, 0);
+  }
+
+  /** Refuses a checkpoint of another run or moment that was put here: going on from it would not be this run. */
+  #checkOwn(file: CheckpointFile, iteration: number): void {
+    const held = file.file.metadata.iteration;
+    if (held !== String(iteration)) {
+      throw corrupt(file.path, `it holds iteration ${held}, not ${iteration}`, `iteration ${held}`);
+    }
+    let options: ResolvedOptions;
+    try {
+      options = resolveEntries(toEntries(file.config));
+    } catch (error) {
+      if (!(error instanceof OptionError)) throw error;
+      throw corrupt(file.path, `its options are not valid here: ${error.message}`, error.path, error);
+    }
+    const [other] = differences(options, this.options, FREE_ON_RESUME);
+    if (!other) return;
+    const what = `${other.path} is ${other.text}`;
+    throw corrupt(file.path, `it is of another run: ${what} there`, what);
   }
 
   #remember(path: string, file: CheckpointFile): void {
@@ -348,8 +372,8 @@ export class RunDirectory {
       for (let start = 0; start < text.length; ) {
         const end = text.indexOf(0x0a, start);
         if (end < 0) break;
-        if (indexOf(text.toString("utf8", start, end)) > iteration) break;
-        keep = end + 1;
+        // A damaged line in the middle stays, so that it takes no whole one with it.
+        if (indexOf(text.toString("utf8", start, end)) <= iteration) keep = end + 1;
         start = end + 1;
       }
       this.#metrics = await open(path, "a");
@@ -479,7 +503,7 @@ async function fill(folder: string, config: string): Promise<string> {
   return lock;
 }
 
-/** The iteration of a metrics line; infinite for a line that is none, so that it and what follows is dropped. */
+/** The iteration of a metrics line; infinite for a line that is none. */
 function indexOf(line: string): number {
   try {
     const value: unknown = JSON.parse(line);

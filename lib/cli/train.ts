@@ -6,7 +6,7 @@ import type { Evaluation, Iteration } from "../events.js";
 import { GAME_NAMES } from "../names.gen.js";
 import { type NativeEntry, native, settled } from "../native.js";
 import { differences, type ResolvedOptions, resolveEntries, toEntries } from "../options.js";
-import { RunDirectory, type StoredResult } from "../rundir.js";
+import { FREE_ON_RESUME, RunDirectory, type StoredResult } from "../rundir.js";
 import { internals, SelfPlay } from "../selfplay.js";
 import { type Context, launcher, shellWord } from "./context.js";
 import { collect, type OptionFlags, optionEntries, optionTable, typedEntry, withGame } from "./flags.js";
@@ -23,9 +23,6 @@ interface TrainFlags extends OptionFlags {
   readonly out?: string;
   readonly resume?: string;
 }
-
-/** Options that a resumed run may change, since they change no results. */
-const FREE_ON_RESUME = ["run.threads", "run.device"];
 
 /** A run of at least this many games whose argmax policy wins less than this share has learned nothing. */
 const LEARNED = { games: 20_000, winRate: 0.6 };

@@ -165,6 +165,24 @@ describe("resume", () => {
     }
   });
 
+  test("a checkpoint of another moment or another run is not gone on from", async () => {
+    const elsewhere = join(folder, "elsewhere");
+    expect((await bellows([...args, "--seed", "12", "--out", elsewhere])).code).toBe(0);
+    for (const [what, source] of [
+      ["iteration 27", join(folder, "whole", "checkpoints", "000027.safetensors")],
+      ["run.seed is 12", join(elsewhere, "checkpoints", "000030.safetensors")],
+    ] as const) {
+      const out = join(folder, `foreign ${what}`);
+      cpSync(join(folder, "whole"), out, { recursive: true });
+      rmSync(join(out, "result.json"));
+      cpSync(source, join(out, "checkpoints", "000030.safetensors"));
+      const end = await bellows(["train", "--resume", out, "--json"]);
+      expect(end.code, end.stderr).toBe(0);
+      expect(end.stderr).toContain(what);
+      expect(same(end.last)).toEqual(same(whole));
+    }
+  });
+
   test("a missing or changed opponent is noticed", async () => {
     const out = join(folder, "opponents");
     cpSync(join(folder, "whole"), out, { recursive: true });
@@ -201,6 +219,20 @@ describe("resume", () => {
     const path = join(out, "metrics.jsonl");
     truncateSync(path, readFileSync(path).length - 40);
     await expectResumes(out);
+  });
+
+  test("a damaged line of metrics takes no other with it", async () => {
+    const out = join(folder, "blot");
+    cpSync(join(folder, "whole"), out, { recursive: true });
+    for (const name of ["result.json", "checkpoints/000030.safetensors"]) rmSync(join(out, name));
+    const path = join(out, "metrics.jsonl");
+    const lines = readFileSync(path, "utf8").split("\n");
+    lines[2] = "blot";
+    writeFileSync(path, lines.join("\n"));
+    expect((await bellows(["train", "--resume", out, "--json"])).code).toBe(0);
+    const after = readFileSync(path, "utf8").split("\n");
+    expect(after.slice(0, 27)).toEqual(lines.slice(0, 27));
+    expect(after).toHaveLength(lines.length);
   });
 
   test("what a resume cannot do: no directory, no run, other options, another game", async () => {
