@@ -27,6 +27,11 @@ export function temporaryName(directory: string, name: string): string {
   return join(directory, `.${name}.${process.pid}.${++counter}.bellows-tmp`);
 }
 
+/** Whether a name is one that {@link temporaryName} made. */
+export function isTemporary(name: string): boolean {
+  return TEMPORARY.test(name);
+}
+
 /** Whether a process with this id exists. */
 export function isAlive(pid: number): boolean {
   try {

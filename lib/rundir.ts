@@ -34,6 +34,7 @@ import {
   generationName,
   generations,
   isAlive,
+  isTemporary,
   readCheckpoint,
   removeStale,
   syncDirectory,
@@ -213,7 +214,11 @@ export class RunDirectory {
       if (errnoOf(error) === "ENOENT") return;
       throw ioError(error, path, "cannot use the run directory");
     }
-    if (names.length === 0) return;
+    // A lock of ours without a run: whoever was filling the folder died, or takeLock() will find who it is.
+    if (names.every((name) => name === "lock" || isTemporary(name))) {
+      if (!names.includes("lock")) return;
+      if (parseLock(await readFile(join(path, "lock"), "utf8").catch(() => ""))) return;
+    }
     throw new BellowsError(
       "USAGE",
       `${path} is not empty; continue the run in it with --resume ${path}, or choose another --out`,
@@ -228,7 +233,8 @@ export class RunDirectory {
 
   /**
    * Makes the folder of a new run. It is prepared beside its place and renamed, so that it never lacks its
-   * config.json.
+   * config.json. A folder that is there already is filled where it is: it may be somebody's working directory, a mount
+   * point, or in a parent that is closed to us.
    */
   static async create(path: string, options: ResolvedOptions): Promise<RunDirectory> {
     await RunDirectory.check(path);
@@ -237,22 +243,23 @@ export class RunDirectory {
     const prepared = join(parent, `.${basename(full)}.${process.pid}.new`);
     const config = `${JSON.stringify(options, null, 2)}\n`;
     try {
-      await makeFolders(parent);
-      await removePrepared(parent, basename(full));
       let lock: string;
-      try {
-        await mkdir(prepared);
-        lock = await fill(prepared, config);
-        await rename(prepared, full);
-      } catch (error) {
-        await rm(prepared, { recursive: true, force: true });
-        // The parent may be closed to us while an empty folder waits in it, or the folder be a mount point.
-        const empty = await stat(full).catch(() => null);
-        if (!empty?.isDirectory()) throw error;
-        await RunDirectory.check(path);
+      if ((await stat(full).catch(() => null))?.isDirectory()) {
         lock = await fill(full, config);
+      } else {
+        await makeFolders(parent);
+        await removePrepared(parent, basename(full));
+        try {
+          await mkdir(prepared);
+          lock = await fill(prepared, config);
+          await rename(prepared, full);
+        } catch (error) {
+          await rm(prepared, { recursive: true, force: true });
+          await RunDirectory.check(path); // another process may have made one meanwhile
+          throw error;
+        }
+        await syncDirectory(parent);
       }
-      await syncDirectory(parent);
       return new RunDirectory(path, options, lock);
     } catch (error) {
       // What failed was in a folder that is gone again: the error names the one that was asked for.
@@ -494,12 +501,15 @@ async function removePrepared(parent: string, name: string): Promise<void> {
   }
 }
 
-/** Fills a new folder; config.json last, since it makes the folder a run's. */
+/**
+ * Fills a new folder: the lock, then what makes it a run's. Killed before that it still counts as empty, killed after
+ * it a resume makes the rest.
+ */
 async function fill(folder: string, config: string): Promise<string> {
   const lock = await takeLock(folder);
+  await writeAtomic(join(folder, "config.json"), config);
   await mkdir(join(folder, "checkpoints", "opponents"), { recursive: true });
   await writeFile(join(folder, "metrics.jsonl"), "");
-  await writeAtomic(join(folder, "config.json"), config);
   return lock;
 }
 

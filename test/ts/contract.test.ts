@@ -2,7 +2,8 @@
 
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { OPTION_ROWS } from "../../lib/names.gen.js";
@@ -360,7 +361,19 @@ describe("bad input of train", () => {
   test("an empty --out is used", async () => {
     const empty = join(folder, "empty-out");
     mkdirSync(empty);
+    const inode = statSync(empty).ino; // somebody's working directory: replacing it would pull it away from them
     expect((await train(...tiny, "--out", empty)).code).toBe(0);
+    expect(statSync(empty).ino).toBe(inode);
+    // What a process leaves that dies while it fills the folder.
+    const begun = join(folder, "begun-out");
+    mkdirSync(begun);
+    writeFileSync(join(begun, "lock"), JSON.stringify({ pid: 999999999, start: "1", host: hostname() }));
+    expect((await train(...tiny, "--out", begun)).code).toBe(0);
+    const foreign = join(folder, "foreign-out");
+    mkdirSync(foreign);
+    writeFileSync(join(foreign, "lock"), "mine");
+    expectError(await train(...tiny, "--out", foreign), 2, "USAGE", foreign);
+    expect(readFileSync(join(foreign, "lock"), "utf8")).toBe("mine");
   });
 
   test("a plan that cannot fit", async () => {
