@@ -5,6 +5,7 @@
 
 #include "../kernels/tuned/gemm.h"
 #include "backends.h"
+#include "host_memory.h"
 #include "kernel_table.h"
 
 extern const bw_kernel_table bw_cpu_kernels_portable;
@@ -19,59 +20,13 @@ extern const bw_kernel_table bw_cpu_kernels_avx512;
 static const double kSplitCost = 65536;
 
 typedef struct cpu_device {
-  bw_device base;
+  bw_host_device host;
   bw_pool* pool;
   const bw_kernel_table* kernels;
   const bw_gemm* gemm;
-  char* buffers[BW_MAX_BUFFERS];
 } cpu_device;
 
-static char* address(bw_device* device, bw_ref ref) { return ((cpu_device*)device)->buffers[ref.buffer] + ref.offset; }
-
-static float* floats(bw_device* device, bw_ref ref) { return (float*)(void*)address(device, ref); }
-
-// ---- memory ----
-
-static bw_status cpu_alloc(bw_device* device, size_t bytes, uint32_t* buffer, bw_error* error) {
-  cpu_device* cpu = (cpu_device*)device;
-  uint32_t slot = 0;
-  while (slot < BW_MAX_BUFFERS && cpu->buffers[slot]) ++slot;
-  if (slot == BW_MAX_BUFFERS)
-    return bw_fail(error, BW_STATE, "device.alloc", "all %d buffers are in use", BW_MAX_BUFFERS);
-  const size_t rounded = (bytes + 63) / 64 * 64 + 64;
-  char* memory = rounded > bytes ? aligned_alloc(64, rounded) : NULL;
-  if (!memory) return bw_fail_memory(error, "device.alloc", "a device buffer", bytes, 0);
-  memset(memory, 0, rounded);
-  cpu->buffers[slot] = memory;
-  *buffer = slot;
-  return BW_OK;
-}
-
-static void cpu_release(bw_device* device, uint32_t buffer) {
-  cpu_device* cpu = (cpu_device*)device;
-  free(cpu->buffers[buffer]);
-  cpu->buffers[buffer] = NULL;
-}
-
-static void cpu_upload(bw_device* device, bw_ref to, const void* from, size_t bytes) {
-  memcpy(address(device, to), from, bytes);
-}
-
-static void cpu_download(bw_device* device, void* to, bw_ref from, size_t bytes) {
-  memcpy(to, address(device, from), bytes);
-}
-
-static void cpu_copy(bw_device* device, bw_ref to, bw_ref from, size_t bytes) {
-  memcpy(address(device, to), address(device, from), bytes);
-}
-
-static void cpu_zero(bw_device* device, bw_ref to, size_t bytes) { memset(address(device, to), 0, bytes); }
-
-static bw_status cpu_sync(bw_device* device, bw_error* error) {
-  (void)device;
-  (void)error;
-  return BW_OK;
-}
+static float* floats(bw_device* device, bw_ref ref) { return (float*)(void*)bw_host_address(device, ref); }
 
 // ---- single ops ----
 
@@ -84,7 +39,7 @@ typedef struct launch_task {
 static void run_items(void* context, int64_t first, int64_t last, int worker) {
   (void)worker;
   const launch_task* task = context;
-  const bw_kernel_context kernel = {.buffers = task->cpu->buffers, .first = first, .last = last};
+  const bw_kernel_context kernel = {.buffers = task->cpu->host.buffers, .first = first, .last = last};
   task->kernel(task->args, &kernel);
 }
 
@@ -275,20 +230,14 @@ static void cpu_linear_gradient(bw_device* device, const bw_linear_gradient_args
 static void cpu_destroy(bw_device* device) {
   cpu_device* cpu = (cpu_device*)device;
   bw_pool_destroy(cpu->pool);
-  for (int i = 0; i < BW_MAX_BUFFERS; ++i) free(cpu->buffers[i]);
+  bw_host_free_all(device);
   free(cpu);
 }
 
 static const bw_backend kCpuBackend = {
     .name = "cpu",
     .real_bytes = 4,
-    .alloc = cpu_alloc,
-    .release = cpu_release,
-    .upload = cpu_upload,
-    .download = cpu_download,
-    .copy = cpu_copy,
-    .zero = cpu_zero,
-    .sync = cpu_sync,
+    BW_HOST_MEMORY,
     .launch = cpu_launch,
     .destroy = cpu_destroy,
     .packed_bytes = cpu_packed_bytes,
@@ -301,8 +250,8 @@ static const bw_backend kCpuBackend = {
 bw_status bw_cpu_device_create(bw_isa isa, int threads, bw_device** device, bw_error* error) {
   cpu_device* cpu = calloc(1, sizeof *cpu);
   if (!cpu) return bw_fail_memory(error, "device.create", "the CPU device", sizeof *cpu, 0);
-  cpu->base.backend = &kCpuBackend;
-  cpu->base.threads = threads;
+  cpu->host.base.backend = &kCpuBackend;
+  cpu->host.base.threads = threads;
   cpu->kernels = &bw_cpu_kernels_portable;
   cpu->gemm = bw_gemm_accelerate();
   if (!cpu->gemm) cpu->gemm = &bw_gemm_portable;
@@ -324,7 +273,7 @@ bw_status bw_cpu_device_create(bw_isa isa, int threads, bw_device** device, bw_e
     free(cpu);
     return status;
   }
-  *device = &cpu->base;
+  *device = &cpu->host.base;
   return BW_OK;
 }
 

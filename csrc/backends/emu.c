@@ -9,6 +9,7 @@
 
 #include "../device/dialect_emu.h"
 #include "backends.h"
+#include "host_memory.h"
 #include "kernel_table.h"
 
 extern const bw_kernel_table bw_emu_kernels;
@@ -31,8 +32,7 @@ typedef struct emu_worker {
 } emu_worker;
 
 struct emu_device {
-  bw_device base;
-  char* buffers[BW_MAX_BUFFERS];
+  bw_host_device host;
   emu_team team;
   emu_worker workers[BW_EMU_MAX_THREADS];
   int blocks, threads, started;
@@ -60,7 +60,7 @@ float* bw_emu_scratch(void* team) { return ((emu_team*)team)->scratch; }
 
 static void run_blocks(emu_device* emu, int thread) {
   for (int64_t block = 0; block < emu->blocks; ++block) {
-    const bw_kernel_context context = {.buffers = emu->buffers,
+    const bw_kernel_context context = {.buffers = emu->host.buffers,
                                        .block = block,
                                        .blocks = emu->blocks,
                                        .thread = thread,
@@ -91,48 +91,6 @@ static void emu_launch(bw_device* device, bw_op op, const void* args, bw_cost co
   bw_emu_barrier(&emu->team);
 }
 
-// ---- memory ----
-
-static char* address(bw_device* device, bw_ref ref) { return ((emu_device*)device)->buffers[ref.buffer] + ref.offset; }
-
-static bw_status emu_alloc(bw_device* device, size_t bytes, uint32_t* buffer, bw_error* error) {
-  emu_device* emu = (emu_device*)device;
-  uint32_t slot = 0;
-  while (slot < BW_MAX_BUFFERS && emu->buffers[slot]) ++slot;
-  if (slot == BW_MAX_BUFFERS)
-    return bw_fail(error, BW_STATE, "device.alloc", "all %d buffers are in use", BW_MAX_BUFFERS);
-  emu->buffers[slot] = calloc(1, bytes + 1);
-  if (!emu->buffers[slot]) return bw_fail_memory(error, "device.alloc", "a device buffer", bytes, 0);
-  *buffer = slot;
-  return BW_OK;
-}
-
-static void emu_release(bw_device* device, uint32_t buffer) {
-  emu_device* emu = (emu_device*)device;
-  free(emu->buffers[buffer]);
-  emu->buffers[buffer] = NULL;
-}
-
-static void emu_upload(bw_device* device, bw_ref to, const void* from, size_t bytes) {
-  memcpy(address(device, to), from, bytes);
-}
-
-static void emu_download(bw_device* device, void* to, bw_ref from, size_t bytes) {
-  memcpy(to, address(device, from), bytes);
-}
-
-static void emu_copy(bw_device* device, bw_ref to, bw_ref from, size_t bytes) {
-  memcpy(address(device, to), address(device, from), bytes);
-}
-
-static void emu_zero(bw_device* device, bw_ref to, size_t bytes) { memset(address(device, to), 0, bytes); }
-
-static bw_status emu_sync(bw_device* device, bw_error* error) {
-  (void)device;
-  (void)error;
-  return BW_OK;
-}
-
 // ---- life ----
 
 static void emu_destroy(bw_device* device) {
@@ -145,20 +103,14 @@ static void emu_destroy(bw_device* device) {
   for (int i = 1; i <= emu->started; ++i) pthread_join(emu->workers[i].handle, NULL);
   pthread_cond_destroy(&emu->team.turned);
   pthread_mutex_destroy(&emu->team.mutex);
-  for (int i = 0; i < BW_MAX_BUFFERS; ++i) free(emu->buffers[i]);
+  bw_host_free_all(device);
   free(emu);
 }
 
 static const bw_backend kEmuBackend = {
     .name = "emu",
     .real_bytes = 4,
-    .alloc = emu_alloc,
-    .release = emu_release,
-    .upload = emu_upload,
-    .download = emu_download,
-    .copy = emu_copy,
-    .zero = emu_zero,
-    .sync = emu_sync,
+    BW_HOST_MEMORY,
     .launch = emu_launch,
     .destroy = emu_destroy,
 };
@@ -169,8 +121,8 @@ bw_status bw_emu_device_create(int blocks, int threads, bw_device** device, bw_e
   }
   emu_device* emu = calloc(1, sizeof *emu);
   if (!emu) return bw_fail_memory(error, "device.create", "the emulated device", sizeof *emu, 0);
-  emu->base.backend = &kEmuBackend;
-  emu->base.threads = threads;
+  emu->host.base.backend = &kEmuBackend;
+  emu->host.base.threads = threads;
   emu->blocks = blocks;
   emu->threads = threads;
   emu->team.size = threads;
@@ -179,11 +131,11 @@ bw_status bw_emu_device_create(int blocks, int threads, bw_device** device, bw_e
   for (int i = 1; i < threads; ++i) {
     emu->workers[i] = (emu_worker){.device = emu, .thread = i};
     if (pthread_create(&emu->workers[i].handle, NULL, worker_main, &emu->workers[i]) != 0) {
-      emu_destroy(&emu->base);
+      emu_destroy(&emu->host.base);
       return bw_fail_memory(error, "device.create", "a thread", 0, 0);
     }
     emu->started = i;
   }
-  *device = &emu->base;
+  *device = &emu->host.base;
   return BW_OK;
 }
