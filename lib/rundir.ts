@@ -288,9 +288,9 @@ export class RunDirectory {
     return directory;
   }
 
-  /** How the run ended; null while it has not. */
-  async result(): Promise<StoredResult | null> {
-    const path = join(this.path, "result.json");
+  /** How the run in a folder ended; null while it has not. Nothing is changed, so it may be read-only. */
+  static async result(directory: string): Promise<StoredResult | null> {
+    const path = join(directory, "result.json");
     const text = await readFile(path, "utf8").catch((error: unknown) => {
       if (errnoOf(error) === "ENOENT") return null;
       throw ioError(error, path, "cannot read the result");

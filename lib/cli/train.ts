@@ -143,13 +143,13 @@ async function resume(
       kept,
     );
   }
+  const ended = await RunDirectory.result(path);
+  if (ended) {
+    await replay(ended, path, stored, context);
+    return;
+  }
   const directory = await RunDirectory.open(path);
   try {
-    const ended = await directory.result();
-    if (ended) {
-      await replay(ended, directory, context);
-      return;
-    }
     const run = await SelfPlay.create(options);
     try {
       context.signal.throwIfAborted();
@@ -165,20 +165,20 @@ async function resume(
 }
 
 /** Prints the end of a run that had ended before. */
-async function replay(ended: StoredResult, directory: RunDirectory, context: Context): Promise<void> {
+async function replay(ended: StoredResult, path: string, options: ResolvedOptions, context: Context): Promise<void> {
   const { output } = context;
   const line = { ...ended.line, type: String(ended.line.type) };
   // The name may have changed since: only the part below the directory was kept.
   if (typeof ended.line.checkpoint === "string") {
-    Object.assign(line, { checkpoint: join(directory.path, ended.line.checkpoint) });
+    Object.assign(line, { checkpoint: join(path, ended.line.checkpoint) });
   }
   context.exitCode = ended.exitCode;
   if (line.type === "error") {
     output.failWith(line as ErrorLine);
     return;
   }
-  output.text(`The run in ${directory.path} has ended already.\n\n`);
-  printEnd(line as unknown as ResultLine, directory, context);
+  output.text(`The run in ${path} has ended already.\n\n`);
+  printEnd(line as unknown as ResultLine, options, context);
   await output.emit(line);
 }
 
@@ -309,18 +309,18 @@ async function drive(run: SelfPlay, directory: RunDirectory, resumed: number, co
     return;
   }
   await directory.writeResult({ line: { ...line, checkpoint: kept }, exitCode: 0 });
-  printEnd(line, directory, context);
+  printEnd(line, options, context);
   await output.emit({ ...line });
 }
 
 /** The end of a run as text: what the policy is worth, what it took, how to repeat it, how to play. */
-function printEnd(line: ResultLine, directory: RunDirectory, { output }: Context): void {
+function printEnd(line: ResultLine, options: ResolvedOptions, { output }: Context): void {
   const early = line.stoppedAtCertificate ? ", stopped at the first certificate (run.stopAtCertificate)" : "";
   output.text(
     `\n${evaluationText(line)}\n` +
       `${duration(line.seconds)}, ${count(line.iterations)} iterations, ${count(line.games)} games${early}\n\n` +
       `  checkpoint  ${line.checkpoint}\n` +
-      `  reproduce   ${reproduction(directory.options)}\n` +
+      `  reproduce   ${reproduction(options)}\n` +
       `  play        ${launcher()} play ${shellWord(line.checkpoint)}\n`,
   );
 }

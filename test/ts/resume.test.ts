@@ -140,6 +140,11 @@ describe("resume", () => {
       expect(end.last).toEqual(whole);
     }
     expect(readFileSync(join(out, "metrics.jsonl"), "utf8")).toBe(before);
+    // It takes no lock either: a finished run may lie where nothing can be written.
+    const archived = join(folder, "archived");
+    cpSync(out, archived, { recursive: true });
+    mkdirSync(join(archived, "lock"));
+    expect((await bellows(["train", "--resume", archived, "--json"])).code).toBe(0);
   });
 
   test("a damaged newest checkpoint falls back to the one before, with a warning", async () => {
