@@ -304,8 +304,8 @@ export class SelfPlay implements AsyncDisposable {
       const limit = this.#seconds + minutes * 60;
       this.#clock = performance.now();
       while (timed ? this.seconds < limit : done < total) {
-        // Step i of n is at i / n, as is usual: a schedule reaches its end when the run does, and no step is wasted there.
-        const progress = timed ? Math.min(1, this.seconds / limit) : done / total;
+        // From 0 at the first iteration to 1 at the last: the last one runs at a schedule's final value.
+        const progress = timed ? Math.min(1, this.seconds / limit) : done / Math.max(1, total - 1);
         const raw = await this.#iterate(progress, signal);
         done = raw.index;
         this.#stopped = null;

@@ -158,8 +158,12 @@ static bool is_number(const char* text) {
   return *c == 0;
 }
 
-// The shortest text that reads back to the same double.
+// The shortest text that reads back to the same double; whole numbers of up to 15 digits without an exponent.
 static void print_number(double value, char* text, size_t size) {
+  if (value == floor(value) && fabs(value) < 1e15) {
+    snprintf(text, size, "%.0f", value == 0 ? 0.0 : value);  // no "-0"
+    return;
+  }
   for (int digits = 1; digits <= 17; ++digits) {
     snprintf(text, size, "%.*g", digits, value);
     if (strtod(text, NULL) == value) return;
@@ -454,7 +458,7 @@ bw_status bw_config_set(bw_config* config, const char* path, bw_value_kind kind,
     char name[64], received[96], expected[192];
     enum_name(o, config->game_name, name, sizeof name);
     snprintf(received, sizeof received, "\"%.90s\"", text);
-    snprintf(expected, sizeof expected, "\"%s\", the game that this config was made for", name);
+    snprintf(expected, sizeof expected, "\"%s\", the game of this run", name);
     return bw_fail_option(error, set_op, o->path, received, expected);
   }
   return BW_OK;

@@ -20,7 +20,9 @@ function version(): string {
   return (JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as { version: string }).version;
 }
 
-async function main(args: readonly string[]): Promise<number> {
+async function main(given: readonly string[]): Promise<number> {
+  // `bellows --json train ...` means `bellows train ... --json`.
+  const args = given[0] === "--json" && given.length > 1 ? [...given.slice(1), "--json"] : given;
   const end = args.indexOf("--");
   const output = new Output((end < 0 ? args : args.slice(0, end)).includes("--json"));
   const context = new Context(output);
