@@ -79,9 +79,9 @@ const table = [
 ].join("\n");
 const page = file("docs/tic-tac-toe.md");
 const text = readFileSync(page, "utf8");
-const marked = /(<!-- table -->\n)[\s\S]*(\n<!-- end of table -->)/;
+const marked = /(<!-- table -->\n)[\s\S]*?(<!-- end of table -->)/;
 if (!marked.test(text)) throw new Error("docs/tic-tac-toe.md has no table markers");
 writeFileSync(
   page,
-  text.replace(marked, (_, begin, end) => `${begin}${table}${end}`),
+  text.replace(marked, (_, begin, end) => `${begin}\n${table}\n\n${end}`),
 );
