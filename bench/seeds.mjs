@@ -1,7 +1,7 @@
 // The evidence for the tic-tac-toe recipe: trains its defaults on several seeds through the command, one after another,
 // and tables every certificate.
 //
-//   node bench/seeds.mjs [--seeds 1-12] [--no-save]
+//   node bench/seeds.mjs [--seeds 101-120] [--no-save]
 //
 // Writes bench/results/tictactoe-seeds.json, from which docs/tic-tac-toe.md and its figure are made
 // (docs/figures/tictactoe.mjs). Exits with 1 if any seed misses exploitability 0.
@@ -15,7 +15,7 @@ import { parseArgs } from "node:util";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { values } = parseArgs({
-  options: { seeds: { type: "string", default: "1-12" }, "no-save": { type: "boolean", default: false } },
+  options: { seeds: { type: "string", default: "101-120" }, "no-save": { type: "boolean", default: false } },
 });
 const range = /^(\d+)-(\d+)$/.exec(values.seeds);
 if (!range) {

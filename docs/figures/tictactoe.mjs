@@ -49,7 +49,7 @@ const spec = {
     {
       width: 560,
       height: 90,
-      title: { text: "Share of seeds whose argmax policy nobody can beat", anchor: "start" },
+      title: { text: "Share of seeds whose argmax policy no opponent can beat", anchor: "start" },
       data: { values: unbeatable },
       mark: { type: "area", interpolate: "step-before", color: "#4c78a8" },
       encoding: { x, y: { field: "share", type: "quantitative", title: null, axis: { format: "%", tickCount: 3 } } },
