@@ -24,8 +24,11 @@ interface TrainFlags extends OptionFlags {
   readonly resume?: string;
 }
 
-/** A run of at least this many games whose argmax policy wins less than this share has learned nothing. */
-const LEARNED = { games: 20_000, winRate: 0.6 };
+/**
+ * A run of at least this many games whose argmax policy wins less than this share has learned nothing; a shorter one
+ * had no chance to.
+ */
+const LEARNED = { games: 50_000, winRate: 0.6 };
 
 export function registerTrain(program: Command, context: Context): void {
   program

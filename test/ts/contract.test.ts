@@ -227,7 +227,7 @@ describe("train", () => {
       "--set",
       "ppo.lr=0",
       "--set",
-      "rollout.games=20000",
+      "rollout.games=50000",
       "--set",
       "ppo.epochs=1",
       "--set",
