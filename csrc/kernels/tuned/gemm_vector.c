@@ -4,8 +4,8 @@
 // portable: multiply and add are rounded apart (the build forbids contraction), so the bits are the same on every CPU
 // that runs it. On x86 they are two instructions and a broadcast costs a third, so what
 // wins is few broadcasts: a tile of 2 rows x 4 vectors, its 8 sums, 4 vectors of B and one broadcast in 16 registers.
-// NEON multiplies by a lane and has 32 registers: 4 rows there. avx2 fuses, and a load may be an operand: 6 rows x 2
-// vectors are 12 sums, what two pipes of latency 4 need, in 15 registers. The tile changes speed only.
+// NEON multiplies by a lane and has 32 registers: 4 rows there. avx2 fuses: 4 rows x 2 vectors are 8 sums, just
+// what two pipes of latency 4 need. The tile changes speed only.
 //
 // Tried (64 x 256 x 256, one thread of a Zen 5 at 4.3 GHz; the probe of multiply and add in registers: 69 GFLOP/s):
 //   plain loops, 4 rows x 8 columns, left to the vectoriser     12
@@ -14,6 +14,9 @@
 //   vectors, 4 rows x 12 columns                                33
 //   vectors, 6 rows x  8 columns                                34
 //   vectors, 2 rows x 16 columns                                52   this one
+// avx2 (probe 139; the whole of a training step of 4 x 256, minibatch 64):
+//   4 rows x 2 vectors                                          74   this one
+//   5, 6 rows x 2 vectors (the compiler spills)                 66, 67
 // Weight gradient (256 x 256 from 256 rows):
 //   reading p and q where they are                              42
 //   copying blocks of both to contiguous memory first           45   this one; no code for edges either
@@ -24,7 +27,7 @@
 
 #if defined(__AVX2__)
 #include <immintrin.h>
-enum { ROWS = 6, LANES = 8, VECTORS = 2 };
+enum { ROWS = 4, LANES = 8, VECTORS = 2 };
 #elif defined(__aarch64__)
 enum { ROWS = 4, LANES = 4, VECTORS = 4 };
 #else
@@ -44,9 +47,11 @@ static inline vec multiply_add(vec x, vec y, vec s) {
 }
 
 static inline vec broadcast(float f) {
-  vec v;
-  for (int i = 0; i < LANES; ++i) v[i] = f;
-  return v;
+#if defined(__AVX2__)
+  return (vec)_mm256_set1_ps(f);
+#else
+  return (vec){f, f, f, f};
+#endif
 }
 
 static inline vec load(const float* p) {
@@ -77,7 +82,7 @@ static inline __attribute__((always_inline)) void chain(int R, const float* a, i
                                                         const float* b, int64_t count, const float (*init)[PANEL],
                                                         float (*out)[PANEL]) {
   vec s[ROWS][VECTORS];
-  BW_UNROLL(6)
+  BW_UNROLL(4)
   for (int r = 0; r < R; ++r) {
     BW_UNROLL(4)
     for (int v = 0; v < VECTORS; ++v) s[r][v] = init ? load(init[r] + LANES * v) : (vec){0};
@@ -86,7 +91,7 @@ static inline __attribute__((always_inline)) void chain(int R, const float* a, i
     vec y[VECTORS];
     BW_UNROLL(4)
     for (int v = 0; v < VECTORS; ++v) y[v] = load(b + k * PANEL + LANES * v);
-    BW_UNROLL(6)
+    BW_UNROLL(4)
     for (int r = 0; r < R; ++r) {
       const float f = a[r * a_row + k * a_step];
       const vec x = broadcast(f);
@@ -94,10 +99,31 @@ static inline __attribute__((always_inline)) void chain(int R, const float* a, i
       for (int v = 0; v < VECTORS; ++v) s[r][v] = multiply_add(x, y[v], s[r][v]);
     }
   }
-  BW_UNROLL(6)
+  BW_UNROLL(4)
   for (int r = 0; r < R; ++r) {
     BW_UNROLL(4)
     for (int v = 0; v < VECTORS; ++v) store(out[r] + LANES * v, s[r][v]);
+  }
+}
+
+// chain() for any number of rows up to ROWS: fewer rows are their own code, since a single row waits for latency.
+static inline __attribute__((always_inline)) void chain_rows(int rows, const float* a, int64_t a_row, int64_t a_step,
+                                                             const float* b, int64_t count, const float (*init)[PANEL],
+                                                             float (*out)[PANEL]) {
+  switch (rows) {
+    case 1:
+      chain(1, a, a_row, a_step, b, count, init, out);
+      break;
+#if defined(__AVX2__) || defined(__aarch64__)
+    case 2:
+      chain(2, a, a_row, a_step, b, count, init, out);
+      break;
+    case 3:
+      chain(3, a, a_row, a_step, b, count, init, out);
+      break;
+#endif
+    default:
+      chain(ROWS, a, a_row, a_step, b, count, init, out);
   }
 }
 
@@ -120,12 +146,8 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
     const float* b = packed + (int64_t)p * PANEL * contract;
     for (int i = 0, count; i < rows; i += count) {
       float sums[ROWS][PANEL];
-      count = rows - i >= ROWS ? ROWS : 1;
-      if (count == ROWS) {
-        chain(ROWS, a + i * lda, lda, 1, b, contract, NULL, sums);
-      } else {
-        chain(1, a + i * lda, lda, 1, b, contract, NULL, sums);
-      }
+      count = rows - i >= ROWS ? ROWS : rows - i;
+      chain_rows(count, a + i * lda, lda, 1, b, contract, NULL, sums);
       for (int r = 0; r < count; ++r) {
         finish(sums[r], bias ? bias + base : NULL, activation, accumulate, width, c + (i + r) * ldc + base);
       }
@@ -160,15 +182,11 @@ static void outer_block(const float* p, int64_t ldp, const float* q, int64_t ldq
     }
     for (int i = first_row, count; i < last_row; i += count) {
       float sums[ROWS][PANEL] = {{0}};
-      count = last_row - i >= ROWS ? ROWS : 1;
+      count = last_row - i >= ROWS ? ROWS : last_row - i;
       for (int r = 0; r < count && !fresh; ++r) {
         memcpy(sums[r], g + (i + r) * ldg + base, (size_t)width * sizeof(float));
       }
-      if (count == ROWS) {
-        chain(ROWS, p_block + (i - first_row), 1, STRIP, q_block, depth, sums, sums);
-      } else {
-        chain(1, p_block + (i - first_row), 1, STRIP, q_block, depth, sums, sums);
-      }
+      chain_rows(count, p_block + (i - first_row), 1, STRIP, q_block, depth, sums, sums);
       for (int r = 0; r < count; ++r) {
         memcpy(g + (i + r) * ldg + base, sums[r], (size_t)width * sizeof(float));
       }
