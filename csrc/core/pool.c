@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "cgroup.h"
-#include "prof.h"
 
 // Pauses before an idle worker (or a waiting caller) goes to sleep. A pause is 5 to 40 ns, so this outlasts the gap
 // between two kernels and the imbalance of one, and no more.
@@ -42,9 +41,6 @@ struct bw_pool {
   _Alignas(CACHE_LINE) pthread_mutex_t mutex;
   pthread_cond_t wake;  // workers wait for a job
   pthread_cond_t done;  // the caller waits for the last worker
-  // Patience with a busy machine, see judge_wait. Used by the caller only.
-  int alone;       // jobs that the caller still does alone
-  int next_alone;  // how many after the next late one
 };
 
 static inline void relax(void) {
@@ -103,19 +99,6 @@ static void publish(bw_pool* pool) {
   }
 }
 
-// On a machine that is busy with other work, a worker may hold its share while it waits for a core, and a job of 20 us
-// takes a time slice of milliseconds. Results don't depend on who does a job, so after a late one the caller does the
-// next ones alone: 16 at first, twice as many each time up to 4,096, half as many after a job in time.
-static void judge_wait(bw_pool* pool, uint64_t own_ns, uint64_t wait_ns) {
-  enum { FEWEST = 16, MOST = 4096, SLACK_NS = 50000 };
-  if (wait_ns > 3 * own_ns + SLACK_NS) {
-    pool->alone = pool->next_alone;
-    pool->next_alone = pool->next_alone * 2 < MOST ? pool->next_alone * 2 : MOST;
-  } else if (pool->next_alone > FEWEST) {
-    pool->next_alone /= 2;
-  }
-}
-
 static void wait_for_workers(bw_pool* pool) {
   for (int i = 0; i < pool->spins; ++i) {
     if (atomic_load(&pool->pending) == 0) return;
@@ -130,8 +113,7 @@ static void wait_for_workers(bw_pool* pool) {
 
 void bw_pool_run(bw_pool* pool, int64_t tasks, bw_pool_fn fn, void* context) {
   if (tasks <= 0) return;
-  if (tasks == 1 || pool->threads == 1 || pool->alone > 0) {
-    pool->alone -= pool->alone > 0;
+  if (tasks == 1 || pool->threads == 1) {
     fn(context, 0, tasks, 0);
     return;
   }
@@ -139,14 +121,9 @@ void bw_pool_run(bw_pool* pool, int64_t tasks, bw_pool_fn fn, void* context) {
   pool->fn = fn;
   pool->context = context;
   atomic_store(&pool->pending, pool->threads - 1);
-  const bool all_awake = atomic_load(&pool->sleepers) == 0;
-  const uint64_t start = bw_now_ns();
   publish(pool);
   run_share(pool, 0);
-  const uint64_t middle = bw_now_ns();
   wait_for_workers(pool);
-  // Waking up takes its time on an idle machine too.
-  if (all_awake) judge_wait(pool, middle - start, bw_now_ns() - middle);
 }
 
 bw_status bw_pool_create(int threads, bw_pool** out, bw_error* error) {
