@@ -367,8 +367,11 @@ export class RunDirectory {
     for (const [snapshot, hash] of file.opponents) this.#members.set(snapshot, hash);
   }
 
-  /** Opens metrics.jsonl and drops the lines after an iteration: those of work that is done anew. */
-  async openMetrics(iteration: number): Promise<void> {
+  /**
+   * Opens metrics.jsonl and drops the lines after an iteration: those of work that is done anew. Returns how many of the
+   * iterations up to it have no line.
+   */
+  async openMetrics(iteration: number): Promise<number> {
     const path = join(this.path, "metrics.jsonl");
     try {
       const text = await readFile(path).catch((error: unknown) => {
@@ -376,16 +379,20 @@ export class RunDirectory {
         throw error;
       });
       let keep = 0;
+      const present = new Set<number>();
       for (let start = 0; start < text.length; ) {
         const end = text.indexOf(0x0a, start);
         if (end < 0) break;
         // A damaged line in the middle stays, so that it takes no whole one with it.
-        if (indexOf(text.toString("utf8", start, end)) <= iteration) keep = end + 1;
+        const index = indexOf(text.toString("utf8", start, end));
+        if (index <= iteration) keep = end + 1;
+        if (index >= 1 && index <= iteration) present.add(index);
         start = end + 1;
       }
       this.#metrics = await open(path, "a");
       if (keep < text.length) await this.#metrics.truncate(keep);
       await this.#metrics.sync();
+      return iteration - present.size;
     } catch (error) {
       throw ioError(error, path, "cannot open the metrics");
     }

@@ -157,7 +157,9 @@ async function resume(
     try {
       context.signal.throwIfAborted();
       const iteration = await directory.restore(run, (message) => context.output.warn(message));
-      await directory.openMetrics(iteration);
+      const lost = await directory.openMetrics(iteration);
+      if (lost > 0)
+        context.output.warn(`metrics.jsonl lacks ${lost} of the ${iteration} iterations done; training goes on`);
       await drive(run, directory, iteration, context);
     } finally {
       await run.close();
