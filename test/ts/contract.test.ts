@@ -192,7 +192,21 @@ describe("train", () => {
     expect(end.stdout).toMatch(/play .* play .*000002\.safetensors/);
   });
 
-  test("stops at the first certificate when asked, and says so", async () => {
+  test("the default recipe reaches its certificate; a run stops there when asked, and says so", async () => {
+    const out = join(folder, "certified");
+    const end = await bellows([
+      ...["train", "tictactoe", "--seed", "101", "--out", out, "--json"],
+      ...["--set", "run.evaluateEvery=20", "--set", "run.stopAtCertificate=true"],
+    ]);
+    expect(end.code, end.stderr).toBe(0);
+    expect(end.last.stoppedAtCertificate).toBe(true);
+    expect(end.last.iterations).toBeLessThan(400);
+    expect(end.last.certificate.argmax).toMatchObject({ exploitability: 0, first: 0, second: 0 });
+    expect(end.last.versusRandom.loss).toBe(0);
+    expect(end.lines.filter((line) => line.type === "evaluation").at(-1)?.certificate.argmax.exploitability).toBe(0);
+  });
+
+  test("a run that should stop at its certificate and has none goes on to its end", async () => {
     const end = await bellows([
       ...["train", "tictactoe", ...tiny, "--iterations", "3", "--out", join(folder, "stop"), "--json"],
       ...["--set", "run.evaluateEvery=1", "--set", "run.stopAtCertificate=true"],
