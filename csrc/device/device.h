@@ -99,7 +99,7 @@ struct bw_device {
   int threads;
 };
 
-// Launches one op: bw_launch(device, relu_backward, .y = ..., .dy = ..., .n = ...).
+// Launches one op: BW_LAUNCH(device, relu_backward, .y = ..., .dy = ..., .n = ...).
 #define BW_LAUNCH(device, op, ...) bw_device_launch(device, BW_OP_##op, &(bw_##op##_args){__VA_ARGS__})
 void bw_device_launch(bw_device* device, bw_op op, const void* args);
 bw_cost bw_op_cost(bw_op op, const void* args, int real_bytes);

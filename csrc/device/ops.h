@@ -15,12 +15,6 @@ enum { BW_ACTIVATION_NONE = 0, BW_ACTIVATION_RELU = 1 };
 
 // ---- elementwise ----
 
-// y[n] += x[n]
-typedef struct bw_add_args {
-  bw_ref x, y;
-  int64_t n;
-} bw_add_args;
-
 // dy[n] = y[n] > 0 ? dy[n] : 0, in place
 typedef struct bw_relu_backward_args {
   bw_ref y, dy;

@@ -1,11 +1,5 @@
 // Elementwise ops and their gradients, and the bias of a linear layer.
 
-KERNEL(add) {
-  IN(real, x);
-  OUT(real, y);
-  FOR_GRID(i, args->n) y[i] += x[i];
-}
-
 KERNEL(scale_add) {
   IN(real, x);
   OUT(real, y);

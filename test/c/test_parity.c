@@ -402,13 +402,6 @@ static void compare(bw_op op, const void* args) { compare_by((int)op, args, run_
 
 // ---- elementwise ----
 
-static void case_add(void) {
-  FOR_SIZES(n, 1, 7, 33, 100, 10007) {
-    const bw_ref x = reals(IN, n, -2, 2), y = reals(INOUT, n, -2, 2);
-    COMPARE(add, .x = x, .y = y, .n = n);
-  }
-}
-
 static void case_scale_add(void) {
   FOR_SIZES(n, 1, 7, 33, 100, 10007) {
     const bw_ref x = reals(IN, n, -2, 2), y = reals(INOUT, n, -2, 2);
