@@ -25,7 +25,6 @@ typedef struct tolerance {
 enum { OP_LINEAR_FORWARD = BW_OP_COUNT, OP_LINEAR_BACKWARD, OP_LINEAR_GRADIENT, OP_COUNT };  // composites
 
 static const tolerance kTolerances[OP_COUNT] = {
-    [BW_OP_add] = {1e-6, 1e-6},
     [BW_OP_relu_backward] = {0, 0},
     [BW_OP_gelu_forward] = {2e-6, 1e-6},
     [BW_OP_gelu_backward] = {2e-6, 4e-6},
