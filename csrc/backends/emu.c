@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../core/pool.h"
 #include "../device/dialect_emu.h"
 #include "backends.h"
 #include "host_memory.h"
@@ -132,7 +133,7 @@ bw_status bw_emu_device_create(int blocks, int threads, bw_device** device, bw_e
     emu->workers[i] = (emu_worker){.device = emu, .thread = i};
     if (pthread_create(&emu->workers[i].handle, NULL, worker_main, &emu->workers[i]) != 0) {
       emu_destroy(&emu->host.base);
-      return bw_fail_memory(error, "device.create", "a thread", 0, 0);
+      return bw_fail_thread(error, "device.create", i + 1, threads);
     }
     emu->started = i;
   }

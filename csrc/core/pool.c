@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
@@ -126,6 +127,23 @@ void bw_pool_run(bw_pool* pool, int64_t tasks, bw_pool_fn fn, void* context) {
   wait_for_workers(pool);
 }
 
+bw_status bw_fail_thread(bw_error* error, const char* op, int thread, int threads) {
+  size_t stack = 0;
+  pthread_attr_t attributes;
+  if (pthread_attr_init(&attributes) == 0) {
+    pthread_attr_getstacksize(&attributes, &stack);
+    pthread_attr_destroy(&attributes);
+  }
+  bw_fail(error, BW_MEMORY, op, "the system refused thread %d of %d: its memory or a limit on threads is used up",
+          thread, threads);
+  if (error) {
+    error->needed = stack;
+    snprintf(error->received, sizeof error->received, "thread %d of %d", thread, threads);
+    snprintf(error->expected, sizeof error->expected, "no more threads than the system allows");
+  }
+  return BW_MEMORY;
+}
+
 bw_status bw_pool_create(int threads, bw_pool** out, bw_error* error) {
   *out = NULL;
   if (threads < 1) return bw_fail(error, BW_OPTION, "pool.create", "a pool needs at least one thread, not %d", threads);
@@ -152,7 +170,7 @@ bw_status bw_pool_create(int threads, bw_pool** out, bw_error* error) {
     workers[i] = (pool_worker){.pool = pool, .index = i};
     if (pthread_create(&workers[i].handle, NULL, worker_main, &workers[i]) != 0) {
       bw_pool_destroy(pool);
-      return bw_fail(error, BW_MEMORY, "pool.create", "the system refused thread %d of %d", i + 1, threads);
+      return bw_fail_thread(error, "pool.create", i + 1, threads);
     }
     ++pool->threads;  // first read by a worker in a job, after all are started
   }

@@ -24,6 +24,9 @@ int bw_pool_threads(const bw_pool* pool);
 // With tasks == 1 or one thread, fn runs on the caller without waking anybody.
 void bw_pool_run(bw_pool* pool, int64_t tasks, bw_pool_fn fn, void* context);
 
+// A BW_MEMORY failure: the system gave no thread number `thread` (from 1) of `threads`. needed: its stack.
+bw_status bw_fail_thread(bw_error* error, const char* op, int thread, int threads);
+
 int bw_hardware_threads(void);  // cores this process may use (affinity and, on Linux, cgroup quota), at least 1
 
 #ifdef __cplusplus

@@ -27,6 +27,7 @@ void bw_plan_add(bw_plan* plan, bw_lifetime lifetime, const char* group, const c
     bw_plan_entry* entries = realloc(plan->entries, (size_t)capacity * sizeof *entries);
     if (!entries) {
       plan->status = BW_MEMORY;
+      plan->refused = (uint64_t)capacity * sizeof *entries;
       return;
     }
     plan->entries = entries;
@@ -53,6 +54,7 @@ void bw_plan_add(bw_plan* plan, bw_lifetime lifetime, const char* group, const c
 }
 
 bw_status bw_plan_check(const bw_plan* plan, uint64_t available, bw_error* error) {
+  if (plan->refused > 0) return bw_fail_memory(error, "plan", "the list of the plan's buffers", plan->refused, 0);
   if (plan->status != BW_OK) {
     return bw_fail_memory(error, "plan", "the plan: a buffer's size overflows", UINT64_MAX, available);
   }

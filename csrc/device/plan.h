@@ -39,6 +39,7 @@ typedef struct bw_plan {
   bool taken[BW_LIFETIMES];
   int real_bytes;
   bw_status status;  // sticky: BW_MEMORY when growing the list failed or a size overflowed
+  uint64_t refused;  // bytes of the list that could not grow; 0 for an overflow
 } bw_plan;
 
 void bw_plan_init(bw_plan* plan, int real_bytes);

@@ -152,7 +152,9 @@ static bw_status create(bw_run* run, const bw_config* config, bw_device* device,
   BW_TRY(bw_run_plan(run, config, device, error));
   BW_TRY(bw_plan_check(&run->plan, available, error));
   BW_TRY(bw_plan_take(&run->plan, device, error));
-  if (!allocate_host(run)) return bw_fail_memory(error, "create", "the host buffers of group 'rollout'", 0, available);
+  if (!allocate_host(run)) {
+    return bw_fail_memory(error, "create", "the host buffers", run->plan.bytes[BW_LIFE_HOST], available);
+  }
   bw_net_bind(&run->agent, device);
   if (config->opponents_pool > 0) bw_net_bind(&run->opponent, device);
   bw_optimizer_bind(run);
