@@ -175,16 +175,17 @@ Napi::Array SpansObject(Napi::Env env, const bw_prof& prof) {
 Napi::Object FileObject(Napi::Env env, const bw_safetensors& file, const uint8_t* base) {
   Napi::Object metadata = Napi::Object::New(env);
   for (int i = 0; i < file.metadata_count; ++i) {
+    const bw_metadata entry = bw_safetensors_entry(&file, i);
     // As an own property, whatever its name: a file may say "__proto__".
     napi_property_descriptor property{};
-    property.name = Napi::String::New(env, file.metadata[i].key);
-    property.value = Napi::String::New(env, file.metadata[i].value);
+    property.name = Napi::String::New(env, entry.key);
+    property.value = Napi::String::New(env, entry.value);
     property.attributes = napi_default_jsproperty;
     napi_define_properties(env, metadata, 1, &property);
   }
   Napi::Array tensors = Napi::Array::New(env, static_cast<size_t>(file.tensor_count));
   for (int i = 0; i < file.tensor_count; ++i) {
-    const bw_tensor& tensor = file.tensors[i];
+    const bw_tensor tensor = bw_safetensors_tensor(&file, i);
     Napi::Object object = Napi::Object::New(env);
     Napi::Array shape = Napi::Array::New(env, static_cast<size_t>(tensor.rank));
     for (int d = 0; d < tensor.rank; ++d) shape.Set(static_cast<uint32_t>(d), Count(env, tensor.shape[d]));

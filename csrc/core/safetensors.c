@@ -4,9 +4,14 @@
 //   header  { "__metadata__": { key: string, ... }, name: tensor, ... } and spaces after it
 //   tensor  { "dtype": string, "shape": [integer, ...], "data_offsets": [begin, end] }, in any order, each once
 //
-// It runs twice over the header: first to check and count, then to fill one allocation of the right size. That is
-// the size of the header (all strings together) plus the records, which no file can make more than three times as
-// large as the header that lists them.
+// It runs twice over the header: first to check everything and count, keeping nothing, then to fill an index of just
+// the right size. The index is smaller than the header that it describes, whatever that says, so no file makes the
+// reader allocate more than the file's own size:
+//
+//   a tensor    takes sizeof(record) = 48 bytes, its name and a 0; the header spends at least 50 bytes beside the name
+//   an entry    of the metadata takes 4 bytes, key, value and two 0; the header spends at least 6 beside key and value
+//
+// (an escape is never shorter than what it stands for).
 #include "safetensors.h"
 
 #include <stdarg.h>
@@ -70,15 +75,15 @@ static size_t utf8_length(const uint8_t* s, size_t available) {
   return length;
 }
 
-// Bytes of a tensor of this shape; false when a size is negative or the product does not fit.
+// Bytes of a tensor of this shape; false when a size is negative or the product of those that are not 0 does not fit.
+// That such a shape is refused even where a 0 makes the tensor empty is how array libraries have it.
 static bool tensor_bytes(bw_dtype dtype, int rank, const int64_t* shape, uint64_t* bytes) {
   uint64_t product = kDtypes[dtype].bytes;
   bool empty = false;
   for (int i = 0; i < rank; ++i) {
     if (shape[i] < 0) return false;
     empty = empty || shape[i] == 0;
-  }
-  for (int i = 0; i < rank && !empty; ++i) {
+    if (shape[i] == 0) continue;
     if (product > (uint64_t)INT64_MAX / (uint64_t)shape[i]) return false;
     product *= (uint64_t)shape[i];
   }
@@ -88,16 +93,36 @@ static bool tensor_bytes(bw_dtype dtype, int rank, const int64_t* shape, uint64_
 
 // ---- reading ----
 
+// What the index keeps of a tensor.
+typedef struct bw_tensor_record {
+  int64_t shape[BW_TENSOR_MAX_RANK];
+  uint64_t begin;  // of its data, in the data section
+  uint32_t name;   // where its name begins in the text
+  uint8_t dtype;
+  uint8_t rank;
+} record;
+_Static_assert(sizeof(record) == 48, "the bound on the index above counts with this size");
+
 typedef struct reader {
   const uint8_t* bytes;  // the header
   size_t size;
   size_t at;
-  char* text;  // decoded strings, each ended by 0; never longer than their quoted forms
+  char* text;  // decoded names, keys and values, each ended by 0; NULL while they are only counted
+  size_t text_size;
   size_t text_used;
-  const uint8_t* data;  // behind the header
   uint64_t data_size;
   bw_error* error;
 } reader;
+
+// Where a decoded string goes: what is beyond the room is counted only.
+typedef struct sink {
+  char* bytes;
+  size_t room;
+  size_t length;
+} sink;
+
+// Room for a string of which no more is needed than to tell it from the format's words, and to show it in a message.
+enum { SHOWN = 128 };
 
 static bw_status syntax(const reader* r, const char* problem) {
   return refuse(r->error, OP_PARSE, "header", "%s at byte %zu of the header", problem, r->at);
@@ -152,38 +177,38 @@ static bool read_hex4(reader* r, uint32_t* value) {
   return true;
 }
 
-static void put_utf8(reader* r, uint32_t code) {
-  uint8_t* out = (uint8_t*)r->text + r->text_used;
+static void emit(sink* out, uint32_t byte) {
+  if (out->length < out->room) out->bytes[out->length] = (char)byte;
+  ++out->length;
+}
+
+static void emit_utf8(sink* out, uint32_t code) {
   if (code < 0x80) {
-    out[0] = (uint8_t)code;
-    r->text_used += 1;
+    emit(out, code);
   } else if (code < 0x800) {
-    out[0] = (uint8_t)(0xC0 | code >> 6);
-    out[1] = (uint8_t)(0x80 | (code & 0x3F));
-    r->text_used += 2;
+    emit(out, 0xC0 | code >> 6);
+    emit(out, 0x80 | (code & 0x3F));
   } else if (code < 0x10000) {
-    out[0] = (uint8_t)(0xE0 | code >> 12);
-    out[1] = (uint8_t)(0x80 | (code >> 6 & 0x3F));
-    out[2] = (uint8_t)(0x80 | (code & 0x3F));
-    r->text_used += 3;
+    emit(out, 0xE0 | code >> 12);
+    emit(out, 0x80 | (code >> 6 & 0x3F));
+    emit(out, 0x80 | (code & 0x3F));
   } else {
-    out[0] = (uint8_t)(0xF0 | code >> 18);
-    out[1] = (uint8_t)(0x80 | (code >> 12 & 0x3F));
-    out[2] = (uint8_t)(0x80 | (code >> 6 & 0x3F));
-    out[3] = (uint8_t)(0x80 | (code & 0x3F));
-    r->text_used += 4;
+    emit(out, 0xF0 | code >> 18);
+    emit(out, 0x80 | (code >> 12 & 0x3F));
+    emit(out, 0x80 | (code >> 6 & 0x3F));
+    emit(out, 0x80 | (code & 0x3F));
   }
 }
 
 // What follows a backslash.
-static bw_status read_escape(reader* r) {
+static bw_status read_escape(reader* r, sink* out) {
   static const char kinds[] = "\"\\/bfnrt";
   static const char values[] = "\"\\/\b\f\n\r\t";
   const char kind = r->at < r->size ? (char)r->bytes[r->at] : 0;
   const char* found = kind ? strchr(kinds, kind) : NULL;
   if (found) {
     ++r->at;
-    put_utf8(r, (uint8_t)values[found - kinds]);
+    emit(out, (uint8_t)values[found - kinds]);
     return BW_OK;
   }
   if (kind != 'u') return syntax(r, "unknown escape");
@@ -199,33 +224,48 @@ static bw_status read_escape(reader* r) {
     if (!read_hex4(r, &low) || low < 0xDC00 || low > 0xDFFF) return syntax(r, "half a surrogate pair");
     code = 0x10000 + ((code - 0xD800) << 10 | (low - 0xDC00));
   }
-  put_utf8(r, code);
+  emit_utf8(out, code);
   return BW_OK;
 }
 
-static bw_status read_string(reader* r, const char** out) {
+// Decodes a string; out->length then counts its bytes and the 0 that ends it, and so does what fits into the room.
+static bw_status read_string(reader* r, sink* out) {
   BW_TRY(expect(r, '"'));
-  *out = r->text + r->text_used;
   while (r->at < r->size) {
     const uint8_t c = r->bytes[r->at];
     if (c == '"') {
       ++r->at;
-      r->text[r->text_used++] = 0;
+      emit(out, 0);
+      out->bytes[(out->length < out->room ? out->length : out->room) - 1] = 0;
       return BW_OK;
     }
     if (c < 0x20) return syntax(r, "a control character in a string");
     if (c == '\\') {
       ++r->at;
-      BW_TRY(read_escape(r));
+      BW_TRY(read_escape(r, out));
       continue;
     }
     const size_t length = utf8_length(r->bytes + r->at, r->size - r->at);
     if (length == 0) return syntax(r, "not UTF-8");
-    memcpy(r->text + r->text_used, r->bytes + r->at, length);
-    r->text_used += length;
-    r->at += length;
+    for (size_t i = 0; i < length; ++i) emit(out, r->bytes[r->at++]);
   }
   return syntax(r, "a string without end");
+}
+
+// A string that goes no further than this: as much as is shown of it.
+static bw_status read_word(reader* r, char word[SHOWN]) {
+  sink out = {.bytes = word, .room = SHOWN};
+  return read_string(r, &out);
+}
+
+// A string that the index keeps: *kept is where it lies in the text or, while that is only counted, `word`.
+static bw_status read_text(reader* r, char word[SHOWN], const char** kept) {
+  sink out = {.bytes = word, .room = SHOWN};
+  if (r->text) out = (sink){.bytes = r->text + r->text_used, .room = r->text_size - r->text_used};
+  BW_TRY(read_string(r, &out));
+  *kept = out.bytes;
+  r->text_used += out.length;
+  return BW_OK;
 }
 
 // A whole number from 0 to INT64_MAX, as JSON writes it: no sign, fraction, exponent or leading zero.
@@ -247,7 +287,7 @@ static bw_status read_integer(reader* r, int64_t* out) {
   return BW_OK;
 }
 
-// A list of integers; *count may exceed max, of which no more are stored.
+// A list of integers; *count may exceed max by one, then there were more than max, of which no more are stored.
 static bw_status read_integers(reader* r, int64_t* values, int max, int* count) {
   BW_TRY(expect(r, '['));
   *count = 0;
@@ -261,18 +301,16 @@ static bw_status read_integers(reader* r, int64_t* values, int max, int* count) 
   }
 }
 
-static bw_status read_tensor(reader* r, bw_tensor* tensor) {
+static bw_status read_tensor(reader* r, const char* name, record* tensor) {
   enum { DTYPE = 1, SHAPE = 2, OFFSETS = 4 };
-  int seen = 0, offset_count = 0;
+  int seen = 0, rank = 0, offset_count = 0;
   int64_t offsets[2] = {0, 0};
-  const char* dtype = "";
-  const char* name = tensor->name;
+  char key[SHOWN], dtype[SHOWN] = "";
   BW_TRY(expect(r, '{'));
   for (bool first = true, more = true;; first = false) {
     BW_TRY(next_element(r, '}', first, &more));
     if (!more) break;
-    const char* key;
-    BW_TRY(read_string(r, &key));
+    BW_TRY(read_word(r, key));
     BW_TRY(expect(r, ':'));
     const int field = strcmp(key, "dtype") == 0          ? DTYPE
                       : strcmp(key, "shape") == 0        ? SHAPE
@@ -281,20 +319,19 @@ static bw_status read_tensor(reader* r, bw_tensor* tensor) {
     if (!field) return refuse(r->error, OP_PARSE, name, "unknown field \"%.60s\"", key);
     if (seen & field) return refuse(r->error, OP_PARSE, name, "\"%s\" stands there twice", key);
     seen |= field;
-    if (field == DTYPE) BW_TRY(read_string(r, &dtype));
-    if (field == SHAPE) BW_TRY(read_integers(r, tensor->shape, BW_TENSOR_MAX_RANK, &tensor->rank));
+    if (field == DTYPE) BW_TRY(read_word(r, dtype));
+    if (field == SHAPE) BW_TRY(read_integers(r, tensor->shape, BW_TENSOR_MAX_RANK, &rank));
     if (field == OFFSETS) BW_TRY(read_integers(r, offsets, 2, &offset_count));
   }
   if (seen != (DTYPE | SHAPE | OFFSETS)) {
     return refuse(r->error, OP_PARSE, name, "dtype, shape or data_offsets is missing");
   }
-  if (tensor->rank > BW_TENSOR_MAX_RANK) {
+  if (rank > BW_TENSOR_MAX_RANK) {
     return refuse(r->error, OP_PARSE, name, "more than %d dimensions", BW_TENSOR_MAX_RANK);
   }
   int known = 0;
   while (known < BW_DTYPE_COUNT && strcmp(dtype, kDtypes[known].name) != 0) ++known;
   if (known == BW_DTYPE_COUNT) return refuse(r->error, OP_PARSE, name, "unknown dtype \"%.60s\"", dtype);
-  tensor->dtype = (bw_dtype)known;
   if (offset_count != 2 || offsets[0] > offsets[1]) {
     return refuse(r->error, OP_PARSE, name, "data_offsets must be [begin, end]");
   }
@@ -303,36 +340,37 @@ static bw_status read_tensor(reader* r, bw_tensor* tensor) {
                   (long long)offsets[1], (unsigned long long)r->data_size);
   }
   uint64_t bytes;
-  if (!tensor_bytes(tensor->dtype, tensor->rank, tensor->shape, &bytes)) {
+  if (!tensor_bytes((bw_dtype)known, rank, tensor->shape, &bytes)) {
     return refuse(r->error, OP_PARSE, name, "its shape overflows");
   }
   if (bytes != (uint64_t)(offsets[1] - offsets[0])) {
     return refuse(r->error, OP_PARSE, name, "dtype and shape need %llu bytes, data_offsets span %lld",
                   (unsigned long long)bytes, (long long)(offsets[1] - offsets[0]));
   }
-  tensor->data = r->data + offsets[0];
-  tensor->bytes = (size_t)bytes;
+  tensor->begin = (uint64_t)offsets[0];
+  tensor->dtype = (uint8_t)known;
+  tensor->rank = (uint8_t)rank;
   return BW_OK;
 }
 
-// Reads __metadata__; stores only where file->metadata is set, counts always.
 static bw_status read_metadata(reader* r, bw_safetensors* file) {
+  char word[SHOWN];
   BW_TRY(expect(r, '{'));
   for (bool first = true, more = true;; first = false) {
     BW_TRY(next_element(r, '}', first, &more));
     if (!more) return BW_OK;
-    bw_metadata entry;
-    BW_TRY(read_string(r, &entry.key));
+    const uint32_t place = (uint32_t)r->text_used;
+    const char *key, *value;
+    BW_TRY(read_text(r, word, &key));
     BW_TRY(expect(r, ':'));
-    BW_TRY(read_string(r, &entry.value));
-    if (file->metadata) file->metadata[file->metadata_count] = entry;
+    BW_TRY(read_text(r, word, &value));
+    if (r->text) file->entries[file->metadata_count] = place;
     ++file->metadata_count;
   }
 }
 
-// Reads the whole header; the text is kept only where file->tensors is set.
+// Reads the whole header: counts tensors, metadata and text, and keeps them where r->text is set.
 static bw_status read_header(reader* r, bw_safetensors* file) {
-  const bool keep = file->tensors != NULL;
   bool metadata_seen = false;
   r->at = 0;
   r->text_used = 0;
@@ -342,18 +380,19 @@ static bw_status read_header(reader* r, bw_safetensors* file) {
   for (bool first = true, more = true;; first = false) {
     BW_TRY(next_element(r, '}', first, &more));
     if (!more) break;
-    if (!keep) r->text_used = 0;
-    bw_tensor tensor = {0};
-    BW_TRY(read_string(r, &tensor.name));
+    record tensor = {.name = (uint32_t)r->text_used};
+    char word[SHOWN];
+    const char* name;
+    BW_TRY(read_text(r, word, &name));
     BW_TRY(expect(r, ':'));
-    if (strcmp(tensor.name, kMetadata) == 0) {
+    if (strcmp(name, kMetadata) == 0) {
       if (metadata_seen) return refuse(r->error, OP_PARSE, kMetadata, "stands there twice");
       metadata_seen = true;
       BW_TRY(read_metadata(r, file));
       continue;
     }
-    BW_TRY(read_tensor(r, &tensor));
-    if (keep) file->tensors[file->tensor_count] = tensor;
+    BW_TRY(read_tensor(r, name, &tensor));
+    if (r->text) file->tensors[file->tensor_count] = tensor;
     ++file->tensor_count;
   }
   skip_space(r);
@@ -361,84 +400,114 @@ static bw_status read_header(reader* r, bw_safetensors* file) {
   return BW_OK;
 }
 
-static int by_name(const void* a, const void* b) {
-  return strcmp(((const bw_tensor*)a)->name, ((const bw_tensor*)b)->name);
+// The order of two elements; `text` is what their names are in.
+typedef int (*order)(const char* text, const void* a, const void* b);
+
+// Heap sort: n log n comparisons on any input, in place. qsort promises neither, and what it sorts here is a
+// stranger's. Elements have no more bytes than a record.
+static void sort(void* elements, size_t count, size_t size, const char* text, order compare) {
+  char* at = elements;
+  char held[sizeof(record)];
+  for (size_t end = count, begin = count / 2; end > 1;) {
+    // First the heap is made from its last parents to the root, then its greatest goes to the end, again and again.
+    if (begin > 0) {
+      --begin;
+    } else {
+      --end;
+      memcpy(held, at, size);
+      memcpy(at, at + end * size, size);
+      memcpy(at + end * size, held, size);
+    }
+    for (size_t parent = begin, child; (child = 2 * parent + 1) < end; parent = child) {
+      if (child + 1 < end && compare(text, at + child * size, at + (child + 1) * size) < 0) ++child;
+      if (compare(text, at + parent * size, at + child * size) >= 0) break;
+      memcpy(held, at + parent * size, size);
+      memcpy(at + parent * size, at + child * size, size);
+      memcpy(at + child * size, held, size);
+    }
+  }
 }
 
-static int by_key(const void* a, const void* b) {
-  return strcmp(((const bw_metadata*)a)->key, ((const bw_metadata*)b)->key);
+static int compare_numbers(uint64_t a, uint64_t b) { return a < b ? -1 : a > b; }
+
+static int by_name(const char* text, const void* a, const void* b) {
+  return strcmp(text + ((const record*)a)->name, text + ((const record*)b)->name);
 }
 
-static int compare(const void* a, const void* b) {
-  const uintptr_t x = (uintptr_t)a, y = (uintptr_t)b;
-  return x < y ? -1 : x > y;
+static int by_key(const char* text, const void* a, const void* b) {
+  return strcmp(text + *(const uint32_t*)a, text + *(const uint32_t*)b);
 }
 
-// Names lie in memory in the order of the header: the order of what has equal offsets, and of metadata.
-static int by_data(const void* a, const void* b) {
-  const bw_tensor* x = a;
-  const bw_tensor* y = b;
-  const int order = compare(x->data, y->data);
+static uint64_t record_bytes(const record* tensor) {
+  uint64_t bytes = 0;
+  tensor_bytes((bw_dtype)tensor->dtype, tensor->rank, tensor->shape, &bytes);
+  return bytes;
+}
+
+// Texts lie in the order of the header: the order of what begins at the same byte, and of metadata.
+static int by_data(const char* text, const void* a, const void* b) {
+  (void)text;
+  const record* x = a;
+  const record* y = b;
+  if (x->begin != y->begin) return compare_numbers(x->begin, y->begin);
   // An empty tensor stands before the one that begins at the same byte.
-  if (order != 0) return order;
-  if ((x->bytes == 0) != (y->bytes == 0)) return x->bytes == 0 ? -1 : 1;
-  return compare(x->name, y->name);
+  const bool x_empty = record_bytes(x) == 0, y_empty = record_bytes(y) == 0;
+  if (x_empty != y_empty) return x_empty ? -1 : 1;
+  return compare_numbers(x->name, y->name);
 }
 
-static int by_place(const void* a, const void* b) {
-  return compare(((const bw_metadata*)a)->key, ((const bw_metadata*)b)->key);
+static int by_place(const char* text, const void* a, const void* b) {
+  (void)text;
+  return compare_numbers(*(const uint32_t*)a, *(const uint32_t*)b);
 }
 
 // Names are unique and the tensors tile the data. Leaves tensors in the order of their data.
 static bw_status check_file(const reader* r, bw_safetensors* file) {
-  bw_tensor* tensors = file->tensors;
-  bw_metadata* metadata = file->metadata;
-  const size_t count = (size_t)file->tensor_count, entries = (size_t)file->metadata_count;
-  if (entries > 0) qsort(metadata, entries, sizeof *metadata, by_key);
-  for (size_t i = 1; i < entries; ++i) {
-    if (strcmp(metadata[i - 1].key, metadata[i].key) == 0) {
-      return refuse(r->error, OP_PARSE, kMetadata, "the key \"%.96s\" stands there twice", metadata[i].key);
+  record* tensors = file->tensors;
+  uint32_t* entries = file->entries;
+  const char* text = file->text;
+  const size_t tensor_count = (size_t)file->tensor_count, entry_count = (size_t)file->metadata_count;
+  sort(entries, entry_count, sizeof *entries, text, by_key);
+  for (size_t i = 1; i < entry_count; ++i) {
+    if (by_key(text, &entries[i - 1], &entries[i]) == 0) {
+      return refuse(r->error, OP_PARSE, kMetadata, "the key \"%.96s\" stands there twice", text + entries[i]);
     }
   }
-  if (entries > 0) qsort(metadata, entries, sizeof *metadata, by_place);
-  if (count > 0) qsort(tensors, count, sizeof *tensors, by_name);
-  for (size_t i = 1; i < count; ++i) {
-    if (strcmp(tensors[i - 1].name, tensors[i].name) == 0) {
-      return refuse(r->error, OP_PARSE, tensors[i].name, "two tensors have this name");
+  sort(entries, entry_count, sizeof *entries, text, by_place);
+  sort(tensors, tensor_count, sizeof *tensors, text, by_name);
+  for (size_t i = 1; i < tensor_count; ++i) {
+    if (by_name(text, &tensors[i - 1], &tensors[i]) == 0) {
+      return refuse(r->error, OP_PARSE, text + tensors[i].name, "two tensors have this name");
     }
   }
-  if (count > 0) qsort(tensors, count, sizeof *tensors, by_data);
-  const uint8_t* end = r->data;
-  for (size_t i = 0; i < count; ++i) {
-    if (tensors[i].data != end) {
-      return refuse(r->error, OP_PARSE, tensors[i].name,
-                    "its data begins at byte %zu, and the data before it ends at %zu",
-                    (size_t)((const uint8_t*)tensors[i].data - r->data), (size_t)(end - r->data));
+  sort(tensors, tensor_count, sizeof *tensors, text, by_data);
+  uint64_t end = 0;
+  for (size_t i = 0; i < tensor_count; ++i) {
+    if (tensors[i].begin != end) {
+      return refuse(r->error, OP_PARSE, text + tensors[i].name,
+                    "its data begins at byte %llu, and the data before it ends at %llu",
+                    (unsigned long long)tensors[i].begin, (unsigned long long)end);
     }
-    end += tensors[i].bytes;
+    end += record_bytes(&tensors[i]);
   }
-  if ((uint64_t)(end - r->data) != r->data_size) {
-    return refuse(r->error, OP_PARSE, "data", "the tensors end at byte %zu, and the file holds %llu bytes of data",
-                  (size_t)(end - r->data), (unsigned long long)r->data_size);
+  if (end != r->data_size) {
+    return refuse(r->error, OP_PARSE, "data", "the tensors end at byte %llu, and the file holds %llu bytes of data",
+                  (unsigned long long)end, (unsigned long long)r->data_size);
   }
   return BW_OK;
 }
 
 static bw_status parse(reader* r, bw_safetensors* file) {
-  // First to count, into text that is thrown away.
-  r->text = malloc(r->size + 1);
-  if (!r->text) return bw_fail_memory(r->error, OP_PARSE, "the header", r->size + 1, 0);
-  const bw_status status = read_header(r, file);
-  free(r->text);
-  BW_TRY(status);
-  const size_t tensors = (size_t)file->tensor_count * sizeof(bw_tensor);
-  const size_t metadata = (size_t)file->metadata_count * sizeof(bw_metadata);
-  char* storage = malloc(tensors + metadata + r->size + 1);
-  if (!storage) return bw_fail_memory(r->error, OP_PARSE, "the header", tensors + metadata + r->size + 1, 0);
-  file->storage = storage;
-  file->tensors = (bw_tensor*)(void*)storage;
-  file->metadata = (bw_metadata*)(void*)(storage + tensors);
-  r->text = storage + tensors + metadata;
+  BW_TRY(read_header(r, file));
+  const size_t tensors = (size_t)file->tensor_count * sizeof(record);
+  const size_t entries = (size_t)file->metadata_count * sizeof(uint32_t);
+  const size_t size = tensors + entries + r->text_used + 1;  // never 0
+  char* storage = malloc(size);
+  if (!storage) return bw_fail_memory(r->error, OP_PARSE, "the header", size, 0);
+  file->tensors = (record*)(void*)storage;
+  file->entries = (uint32_t*)(void*)(storage + tensors);
+  file->text = r->text = storage + tensors + entries;
+  r->text_size = r->text_used;
   BW_TRY(read_header(r, file));
   return check_file(r, file);
 }
@@ -452,11 +521,8 @@ bw_status bw_safetensors_parse(const uint8_t* bytes, size_t size, bw_safetensors
     return refuse(error, OP_PARSE, "header", "its length is given as %llu bytes, and the file has %zu",
                   (unsigned long long)header, size);
   }
-  reader r = {.bytes = bytes + 8,
-              .size = (size_t)header,
-              .data = bytes + 8 + header,
-              .data_size = size - 8 - header,
-              .error = error};
+  file->data = bytes + 8 + header;
+  reader r = {.bytes = bytes + 8, .size = (size_t)header, .data_size = size - 8 - header, .error = error};
   const bw_status status = parse(&r, file);
   if (status != BW_OK) bw_safetensors_free(file);
   return status;
@@ -464,20 +530,39 @@ bw_status bw_safetensors_parse(const uint8_t* bytes, size_t size, bw_safetensors
 
 void bw_safetensors_free(bw_safetensors* file) {
   if (!file) return;
-  free(file->storage);
+  free(file->tensors);
   *file = (bw_safetensors){0};
 }
 
-const bw_tensor* bw_safetensors_find(const bw_safetensors* file, const char* name) {
+bw_tensor bw_safetensors_tensor(const bw_safetensors* file, int at) {
+  const record* found = &file->tensors[at];
+  bw_tensor tensor = {.name = file->text + found->name,
+                      .dtype = (bw_dtype)found->dtype,
+                      .rank = found->rank,
+                      .data = file->data + found->begin,
+                      .bytes = (size_t)record_bytes(found)};
+  memcpy(tensor.shape, found->shape, sizeof tensor.shape);
+  return tensor;
+}
+
+bw_metadata bw_safetensors_entry(const bw_safetensors* file, int at) {
+  const char* key = file->text + file->entries[at];
+  return (bw_metadata){.key = key, .value = key + strlen(key) + 1};
+}
+
+bool bw_safetensors_find(const bw_safetensors* file, const char* name, bw_tensor* tensor) {
   for (int i = 0; i < file->tensor_count; ++i) {
-    if (strcmp(file->tensors[i].name, name) == 0) return &file->tensors[i];
+    if (strcmp(file->text + file->tensors[i].name, name) != 0) continue;
+    *tensor = bw_safetensors_tensor(file, i);
+    return true;
   }
-  return NULL;
+  return false;
 }
 
 const char* bw_safetensors_metadata(const bw_safetensors* file, const char* key) {
   for (int i = 0; i < file->metadata_count; ++i) {
-    if (strcmp(file->metadata[i].key, key) == 0) return file->metadata[i].value;
+    const bw_metadata entry = bw_safetensors_entry(file, i);
+    if (strcmp(entry.key, key) == 0) return entry.value;
   }
   return NULL;
 }
@@ -566,27 +651,34 @@ static bool is_text(const char* text) {
   return true;
 }
 
-// What the reader would refuse is not written.
+static int by_text(const void* a, const void* b) { return strcmp(*(char* const*)a, *(char* const*)b); }
+
+// One of the names that stands among them twice, NULL if there is none. Sorts them.
+static const char* repeated(const char** names, size_t count) {
+  if (count > 0) qsort(names, count, sizeof *names, by_text);
+  for (size_t i = 1; i < count; ++i) {
+    if (strcmp(names[i - 1], names[i]) == 0) return names[i];
+  }
+  return NULL;
+}
+
+// What the reader would refuse is not written. names: room for as many as there are tensors and metadata entries.
 static bw_status check_input(const bw_tensor* tensors, int tensor_count, const bw_metadata* metadata,
-                             int metadata_count, uint64_t* data_bytes, bw_error* error) {
+                             int metadata_count, const char** names, uint64_t* data_bytes, bw_error* error) {
   *data_bytes = 0;
   for (int i = 0; i < metadata_count; ++i) {
     if (!is_text(metadata[i].key) || !is_text(metadata[i].value)) {
       return refuse(error, OP_WRITE, kMetadata, "entry %d is not UTF-8 text", i);
     }
-    for (int j = 0; j < i; ++j) {
-      if (strcmp(metadata[i].key, metadata[j].key) == 0) {
-        return refuse(error, OP_WRITE, kMetadata, "the key \"%.96s\" is given twice", metadata[i].key);
-      }
-    }
+    names[i] = metadata[i].key;
   }
+  const char* twice = repeated(names, (size_t)metadata_count);
+  if (twice) return refuse(error, OP_WRITE, kMetadata, "the key \"%.96s\" is given twice", twice);
   for (int i = 0; i < tensor_count; ++i) {
     const bw_tensor* t = &tensors[i];
     if (!is_text(t->name)) return refuse(error, OP_WRITE, "tensors", "the name of tensor %d is not UTF-8 text", i);
     if (strcmp(t->name, kMetadata) == 0) return refuse(error, OP_WRITE, t->name, "no tensor can have this name");
-    for (int j = 0; j < i; ++j) {
-      if (strcmp(t->name, tensors[j].name) == 0) return refuse(error, OP_WRITE, t->name, "the name is given twice");
-    }
+    names[i] = t->name;
     uint64_t bytes;
     if (!is_dtype((int)t->dtype) || t->rank < 0 || t->rank > BW_TENSOR_MAX_RANK ||
         !tensor_bytes(t->dtype, t->rank, t->shape, &bytes) || bytes != t->bytes || (bytes > 0 && !t->data)) {
@@ -595,6 +687,8 @@ static bw_status check_input(const bw_tensor* tensors, int tensor_count, const b
     if (bytes > (uint64_t)INT64_MAX - *data_bytes) return refuse(error, OP_WRITE, t->name, "the sizes overflow");
     *data_bytes += bytes;
   }
+  twice = repeated(names, (size_t)tensor_count);
+  if (twice) return refuse(error, OP_WRITE, twice, "the name is given twice");
   return BW_OK;
 }
 
@@ -602,8 +696,13 @@ bw_status bw_safetensors_write(const bw_tensor* tensors, int tensor_count, const
                                int metadata_count, uint8_t** out, size_t* out_bytes, bw_error* error) {
   *out = NULL;
   *out_bytes = 0;
+  const size_t most = (size_t)(tensor_count > metadata_count ? tensor_count : metadata_count);
+  const char** names = malloc((most + 1) * sizeof *names);
+  if (!names) return bw_fail_memory(error, OP_WRITE, "the names", (most + 1) * sizeof *names, 0);
   uint64_t data_bytes;
-  BW_TRY(check_input(tensors, tensor_count, metadata, metadata_count, &data_bytes, error));
+  const bw_status status = check_input(tensors, tensor_count, metadata, metadata_count, names, &data_bytes, error);
+  free(names);
+  BW_TRY(status);
   writer measure = {0};
   put_header(&measure, tensors, tensor_count, metadata, metadata_count);
   if (measure.at > kMaxHeader) {

@@ -140,18 +140,16 @@ static bw_status fail(bw_error* error, const char* path, const char* received, c
 }
 
 static bw_status find_tensor(const bw_safetensors* file, const char* name, int rank, int64_t rows, int64_t columns,
-                             const bw_tensor** tensor, bw_error* error) {
-  *tensor = bw_safetensors_find(file, name);
+                             bw_tensor* tensor, bw_error* error) {
   char expected[96];
   if (rank == 2) {
     snprintf(expected, sizeof expected, "F32 of shape [%" PRId64 ", %" PRId64 "]", rows, columns);
   } else {
     snprintf(expected, sizeof expected, "F32 of shape [%" PRId64 "]", rows);
   }
-  if (!*tensor) return fail(error, name, "missing", expected);
-  const bw_tensor* t = *tensor;
-  if (t->dtype != BW_F32) return fail(error, name, bw_dtype_name(t->dtype), expected);
-  if (t->rank != rank || t->shape[0] != rows || (rank == 2 && t->shape[1] != columns)) {
+  if (!bw_safetensors_find(file, name, tensor)) return fail(error, name, "missing", expected);
+  if (tensor->dtype != BW_F32) return fail(error, name, bw_dtype_name(tensor->dtype), expected);
+  if (tensor->rank != rank || tensor->shape[0] != rows || (rank == 2 && tensor->shape[1] != columns)) {
     return fail(error, name, "of another shape", expected);
   }
   return BW_OK;
@@ -191,13 +189,15 @@ static bw_status read_members(const bw_run* run, const bw_safetensors* file, int
   return BW_OK;
 }
 
-// Finite numbers only: a NaN that enters a run would be blamed on training.
-static bw_status check_finite(const char* name, const bw_tensor* tensor, bw_error* error) {
+// Finite numbers only, and no negative mean of squares, whose root would be NaN: what enters a run here would be blamed
+// on training.
+static bw_status check_numbers(const char* name, const bw_tensor* tensor, bool squares, bw_error* error) {
   const uint8_t* data = tensor->data;
   for (size_t i = 0; i + 4 <= tensor->bytes; i += 4) {
     float value;
     memcpy(&value, data + i, 4);
     if (!(value - value == 0)) return fail(error, name, "NaN or infinity", "finite numbers");
+    if (squares && value < 0) return fail(error, name, "negative", "numbers that are at least 0");
   }
   return BW_OK;
 }
@@ -217,32 +217,33 @@ static bw_status load(bw_run* run, const bw_safetensors* file, float* staging, b
   int member_count = 0;
   BW_TRY(read_members(run, file, values[4], members, &member_count, error));
 
-  const bw_tensor *first, *second, *tensor, *pool = NULL;
+  bw_tensor first, second, tensor, pool;
   for (int i = 0; i < run->layout.tensor_count; ++i) {
     const bw_net_tensor* t = &run->layout.tensors[i];
     BW_TRY(find_tensor(file, t->name, t->rank, t->shape[0], t->shape[1], &tensor, error));
-    BW_TRY(check_finite(t->name, tensor, error));
-    memcpy(staging + t->offset, tensor->data, tensor->bytes);
+    BW_TRY(check_numbers(t->name, &tensor, false, error));
+    memcpy(staging + t->offset, tensor.data, tensor.bytes);
   }
   BW_TRY(find_tensor(file, "optimizer.first_moment", 1, n, 1, &first, error));
   BW_TRY(find_tensor(file, "optimizer.second_moment", 1, n, 1, &second, error));
-  BW_TRY(check_finite("optimizer.first_moment", first, error));
-  BW_TRY(check_finite("optimizer.second_moment", second, error));
-  if (bw_safetensors_find(file, "opponents.weights")) {
+  BW_TRY(check_numbers("optimizer.first_moment", &first, false, error));
+  BW_TRY(check_numbers("optimizer.second_moment", &second, true, error));
+  const bool bundled = bw_safetensors_find(file, "opponents.weights", &pool);
+  if (bundled) {
     BW_TRY(find_tensor(file, "opponents.weights", 2, member_count, n, &pool, error));
-    BW_TRY(check_finite("opponents.weights", pool, error));
+    BW_TRY(check_numbers("opponents.weights", &pool, false, error));
   }
 
   // Everything was checked; from here on the run changes.
   BW_TRY(bw_run_set_weights(run, staging, error));
-  memcpy(staging, first->data, first->bytes);
+  memcpy(staging, first.data, first.bytes);
   BW_TRY(bw_upload_real(run->device, run->first_moment, staging, n, error));
-  memcpy(staging, second->data, second->bytes);
+  memcpy(staging, second.data, second.bytes);
   BW_TRY(bw_upload_real(run->device, run->second_moment, staging, n, error));
   memcpy(run->members, members, (size_t)member_count * sizeof *members);
   run->member_count = member_count;
-  for (int i = 0; pool && i < member_count; ++i) {
-    memcpy(staging, (const uint8_t*)pool->data + (size_t)i * (size_t)n * sizeof(float), (size_t)n * sizeof(float));
+  for (int i = 0; bundled && i < member_count; ++i) {
+    memcpy(staging, (const uint8_t*)pool.data + (size_t)i * (size_t)n * sizeof(float), (size_t)n * sizeof(float));
     BW_TRY(bw_upload_real(run->device, bw_opponents_weights(run, i), staging, n, error));
   }
   int64_t* counters[COUNTERS];
