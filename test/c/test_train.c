@@ -209,7 +209,7 @@ static void test_pool(const char* eviction, const char* sampling) {
     for (int i = 0; i < 8; ++i) {
       rows |= 1u << run->members[i].row;
       if (i > 0) CHECK(run->members[i].number > run->members[i - 1].number);
-      mean += (double)run->members[i].number / (8.0 * RUNS);
+      mean += (double)run->members[i].number / (double)(8 * RUNS);
     }
     CHECK_EQ_INT(rows, 0xFF);  // every row is in use once
     if (keep_first) {
@@ -283,9 +283,13 @@ static void test_checkpoint(bool bundled) {
   bw_run* other = test_run(&other_config, device);
   CHECK_EQ_INT(bw_run_load(other, bytes, size, &error), BW_CHECKPOINT);
   CHECK_EQ_STR(error.path, "trunk.0.weight");
-  const uint8_t nan[4] = {0, 0, 0xC0, 0x7F};
-  memcpy(bytes + size - 4, nan, 4);  // the last tensor's last number
-  CHECK_EQ_INT(bw_run_load(resumed, bytes, size, &error), BW_CHECKPOINT);
+  // The last number of the last tensor, which is the pool's or the second moment's.
+  static const float numbers[] = {NAN, INFINITY, -INFINITY, -1};
+  for (int i = 0; i < (bundled ? 3 : 4); ++i) {
+    memcpy(bytes + size - 4, &numbers[i], 4);
+    CHECK_EQ_INT(bw_run_load(resumed, bytes, size, &error), BW_CHECKPOINT);
+    CHECK_EQ_STR(error.path, bundled ? "opponents.weights" : "optimizer.second_moment");
+  }
   CHECK(test_hash(resumed) == hash);
   free(bytes);
   bw_run_destroy(other);
