@@ -25,7 +25,7 @@ double bw_roof_probe_portable(int64_t rounds, float* sink) {
   }
   for (int i = 1; i < CHAINS; ++i) s[0] += s[i];
   *sink = s[0][0] + s[0][1] + s[0][2] + s[0][3];
-  return (double)rounds * CHAINS * LANES * 2;
+  return (double)(rounds * CHAINS * LANES * 2);
 }
 
 enum {
@@ -95,7 +95,7 @@ static double measure_bytes(bw_pool* pool, float* arrays[3]) {
   for (int repeat = 0; repeat < TRIAD_REPEATS; ++repeat) {
     const uint64_t start = bw_now_ns();
     bw_pool_run(pool, TRIAD_FLOATS, run_triad, arrays);
-    const double rate = 3.0 * sizeof(float) * TRIAD_FLOATS / (double)(bw_now_ns() - start + 1);
+    const double rate = (double)(3 * sizeof(float) * TRIAD_FLOATS) / (double)(bw_now_ns() - start + 1);
     if (rate > best) best = rate;
   }
   return best;

@@ -66,7 +66,7 @@ static void test_uniform(void) {
       squares += (u - 0.5) * (u - 0.5);
     }
   }
-  const double n = 4.0 * BLOCKS;
+  const double n = (double)(4 * BLOCKS);
   CHECK_NEAR(sum / n, 0.5, 5 * sqrt(1.0 / 12 / n));
   CHECK_NEAR(squares / n, 1.0 / 12, 5 * sqrt(1.0 / 180 / n));
 }
