@@ -10,7 +10,10 @@ KERNEL(scale_add) {
 KERNEL(relu_backward) {
   IN(real, y);
   OUT(real, dy);
-  FOR_GRID(i, args->n) dy[i] = y[i] > 0 ? dy[i] : 0;
+  FOR_GRID(i, args->n) {
+    const real d = dy[i];  // read whatever y is: a read under a condition becomes a branch that is mispredicted
+    dy[i] = y[i] > 0 ? d : 0;
+  }
 }
 
 // gelu(x) = x/2 (1 + tanh(u)), u = sqrt(2/pi) (x + 0.044715 x^3)

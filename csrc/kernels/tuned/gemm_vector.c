@@ -127,9 +127,23 @@ static inline __attribute__((always_inline)) void chain_rows(int rows, const flo
   }
 }
 
-// One loop a step: inside a single one, clang reads an absent bias under a mask, and such a read costs a fault each
-// time.
-static void finish(float* sums, const float* bias, bw_activation activation, int accumulate, int width, float* c) {
+// The last step for a whole panel.
+static inline void finish_panel(const float* sums, const float* bias, bw_activation activation, int accumulate,
+                                float* c) {
+  typedef int32_t mask __attribute__((vector_size(4 * LANES)));
+  BW_UNROLL(4)
+  for (int v = 0; v < VECTORS; ++v) {
+    vec s = load(sums + LANES * v);
+    if (accumulate) s = load(c + LANES * v) + s;
+    if (bias) s += load(bias + LANES * v);
+    if (activation == BW_ACT_RELU) s = (vec)((mask)s & ~(mask)(s < 0));  // a NaN stays: it must not be hidden
+    store(c + LANES * v, s);
+  }
+}
+
+// The same for the columns of the last panel, one loop a step: inside a single one, clang reads an absent bias under a
+// mask, and such a read costs a fault each time.
+static void finish_edge(float* sums, const float* bias, bw_activation activation, int accumulate, int width, float* c) {
   if (accumulate) {
     for (int n = 0; n < width; ++n) sums[n] = c[n] + sums[n];
   }
@@ -137,7 +151,7 @@ static void finish(float* sums, const float* bias, bw_activation activation, int
     for (int n = 0; n < width; ++n) sums[n] += bias[n];
   }
   if (activation == BW_ACT_RELU) {
-    for (int n = 0; n < width; ++n) sums[n] = sums[n] < 0 ? 0 : sums[n];  // a NaN stays: it must not be hidden
+    for (int n = 0; n < width; ++n) sums[n] = sums[n] < 0 ? 0 : sums[n];
   }
   memcpy(c, sums, (size_t)width * sizeof *c);
 }
@@ -154,7 +168,13 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
       count = rows - i >= ROWS ? ROWS : rows - i;
       chain_rows(count, a + i * lda, lda, 1, b, contract, NULL, sums);
       for (int r = 0; r < count; ++r) {
-        finish(sums[r], bias ? bias + base : NULL, activation, accumulate, width, c + (i + r) * ldc + base);
+        float* to = c + (i + r) * ldc + base;
+        const float* add = bias ? bias + base : NULL;
+        if (width == PANEL) {
+          finish_panel(sums[r], add, activation, accumulate, to);
+        } else {
+          finish_edge(sums[r], add, activation, accumulate, width, to);
+        }
       }
     }
   }
