@@ -74,7 +74,7 @@ export interface PlanRow {
 /** Memory ran out, or a plan does not fit before anything is allocated. */
 export class OutOfMemoryError extends BellowsError {
   override name = "OutOfMemoryError";
-  /** Bytes that were asked for. */
+  /** Bytes that were asked for; 0 if unknown. */
   readonly needed: number;
   /** Bytes that there are; 0 if unknown. */
   readonly free: number;

@@ -161,11 +161,12 @@ export class SelfPlay implements AsyncDisposable {
 
   static async #start(entries: readonly NativeEntry[]): Promise<SelfPlay> {
     const game = gameOf(entries);
-    const engine = new (native().Engine)();
+    let engine: NativeEngine | undefined;
     try {
+      engine = new (native().Engine)();
       return new SelfPlay(engine, await engine.start(game, entries));
     } catch (error) {
-      await engine.close();
+      await engine?.close();
       const typed = fromNative(error);
       if (!(typed instanceof OutOfMemoryError)) throw typed;
       const outcome = native().plan(game, entries);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "../core/pool.h"
 #include "convert.h"
 #include "engine.h"
 #include "errors.h"
@@ -22,9 +23,7 @@ Napi::Value Alone(Napi::Env env, std::unique_ptr<Job> job, std::function<void()>
   std::shared_ptr<Worker> worker = Worker::Start(env, std::move(cancel), nullptr);
   if (!worker) {
     bw_error error{};
-    bw_fail_memory(&error, job->op, "a thread", 0, 0);
-    job->deferred.Reject(ErrorObject(env, BW_MEMORY, error));
-    return job->deferred.Promise();
+    return Rejected(env, ErrorObject(env, bw_fail_thread(&error, job->op, 1, 1), error));
   }
   return worker->Post(env, std::move(job));
 }
@@ -68,8 +67,7 @@ Napi::Value Info(const Napi::CallbackInfo& info) {
   bool measure = info[0].As<Napi::Boolean>().Value();
   return Alone(info.Env(),
                MakeJob<bw_info>(
-                   info.Env(), "info",
-                   [measure](bw_info& out, bw_error* error) { return bw_library_info(measure, &out, error); },
+                   "info", [measure](bw_info& out, bw_error* error) { return bw_library_info(measure, &out, error); },
                    [](Napi::Env e, bw_info& out) { return InfoObject(e, out); }),
                nullptr);
 }
@@ -139,6 +137,11 @@ Napi::Value Games(const Napi::CallbackInfo& info) {
   return array;
 }
 
+bw_status FindGame(const std::string& name, int* index, bw_error* error) {
+  BW_TRY(CheckText(name, "game", "game.name", error));
+  return bw_game_find(name.c_str(), index, error);
+}
+
 struct alignas(16) State {
   unsigned char bytes[BW_GAME_MAX_STATE_BYTES];
 };
@@ -149,11 +152,13 @@ Napi::Value Position(const Napi::CallbackInfo& info) {
   if (!info[0].IsString() || !info[1].IsString()) return WrongArguments(env, "position(game, moves)");
   bw_error error{};
   int index = 0;
-  bw_status status = bw_game_find(info[0].As<Napi::String>().Utf8Value().c_str(), &index, &error);
+  bw_status status = FindGame(info[0].As<Napi::String>().Utf8Value(), &index, &error);
   if (status != BW_OK) return Failure(env, status, error);
   const bw_game* game = bw_game_at(index);
   State state{};
-  status = bw_game_parse(game, info[1].As<Napi::String>().Utf8Value().c_str(), state.bytes, &error);
+  std::string moves = info[1].As<Napi::String>().Utf8Value();
+  status = CheckText(moves, "position", "moves", &error);
+  if (status == BW_OK) status = bw_game_parse(game, moves.c_str(), state.bytes, &error);
   if (status != BW_OK) return Failure(env, status, error);
   char board[2048];
   bw_game_print(game, state.bytes, board, sizeof board);
@@ -199,10 +204,10 @@ Napi::Value PerftOf(const Napi::CallbackInfo& info) {
   auto stop = std::make_shared<std::atomic<bool>>(false);
   return Alone(env,
                MakeJob<uint64_t>(
-                   env, "perft",
+                   "perft",
                    [name, depth, stop](uint64_t& nodes, bw_error* error) -> bw_status {
                      int index = 0;
-                     BW_TRY(bw_game_find(name.c_str(), &index, error));
+                     BW_TRY(FindGame(name, &index, error));
                      State state{};
                      bw_game_at(index)->init(state.bytes);
                      nodes = Perft(bw_game_at(index), state, depth, *stop);
@@ -249,25 +254,44 @@ Napi::Value EncodeMember(const Napi::CallbackInfo& info) {
   return Success(env, "bytes", OwnedBuffer(env, bytes, size));
 }
 
+using Function = Napi::Value (*)(const Napi::CallbackInfo&);
+
+// The doors that JavaScript uses; the function's name is its data.
+template <Function function>
+Napi::Value Promises(const Napi::CallbackInfo& info) {
+  return OrReject(info.Env(), static_cast<const char*>(info.Data()), [&] { return function(info); });
+}
+template <Function function>
+Napi::Value Gives(const Napi::CallbackInfo& info) {
+  return OrFailure(info.Env(), static_cast<const char*>(info.Data()), [&] { return function(info); });
+}
+
+template <Function door>
+void Export(Napi::Env env, Napi::Object exports, const char* name) {
+  exports.Set(name, Napi::Function::New<door>(env, name, const_cast<char*>(name)));
+}
+
 }  // namespace
 
-static Napi::Object Initialize(Napi::Env env, Napi::Object exports) {
-  Host::Install(env);
+static Napi::Value Initialize(Napi::Env env, Napi::Object exports) {
+  if (!Host::Install(env)) return Napi::Value();
   Engine::Define(env, exports);
   exports.Set("version", bw_version());
-  exports.Set("info", Napi::Function::New<Info>(env, "info"));
-  exports.Set("resolve", Napi::Function::New<ResolveOptions>(env, "resolve"));
-  exports.Set("plan", Napi::Function::New<Plan>(env, "plan"));
-  exports.Set("games", Napi::Function::New<Games>(env, "games"));
-  exports.Set("position", Napi::Function::New<Position>(env, "position"));
-  exports.Set("perft", Napi::Function::New<PerftOf>(env, "perft"));
-  exports.Set("inspect", Napi::Function::New<Inspect>(env, "inspect"));
-  exports.Set("member", Napi::Function::New<EncodeMember>(env, "member"));
+  Export<Promises<Info>>(env, exports, "info");
+  Export<Gives<ResolveOptions>>(env, exports, "resolve");
+  Export<Gives<Plan>>(env, exports, "plan");
+  Export<Games>(env, exports, "games");
+  Export<Gives<Position>>(env, exports, "position");
+  Export<Promises<PerftOf>>(env, exports, "perft");
+  Export<Gives<Inspect>>(env, exports, "inspect");
+  Export<Gives<EncodeMember>>(env, exports, "member");
   return exports;
 }
 
 }  // namespace bellows
 
 // At global scope: the macro pastes the name of the function.
-static Napi::Object InitializeAddon(Napi::Env env, Napi::Object exports) { return bellows::Initialize(env, exports); }
+static Napi::Object InitializeAddon(Napi::Env env, Napi::Object exports) {
+  return bellows::OrThrow(env, "load", [&] { return bellows::Initialize(env, exports); }).As<Napi::Object>();
+}
 NODE_API_MODULE(bellows, InitializeAddon)

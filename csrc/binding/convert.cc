@@ -71,17 +71,30 @@ bool ReadStrings(Napi::Value value, std::vector<std::string>* strings) {
   return true;
 }
 
-bool ReadBytes(Napi::Value value, std::vector<uint8_t>* bytes) {
-  if (!value.IsTypedArray()) return Refuse(value.Env(), "a typed array is needed");
-  Napi::TypedArray view = value.As<Napi::TypedArray>();
-  const uint8_t* data = static_cast<const uint8_t*>(view.ArrayBuffer().Data()) + view.ByteOffset();
-  bytes->assign(data, data + view.ByteLength());
-  return true;
+bw_status CheckText(const std::string& text, const char* op, const char* path, bw_error* error) {
+  if (text.find('\0') == std::string::npos) return BW_OK;
+  return bw_fail_option(error, op, path, "a text with a NUL character", "text without NUL characters");
+}
+
+bw_status Bytes::Allocate(size_t count, const char* op, bw_error* error) {
+  data = static_cast<uint8_t*>(std::malloc(count + 1));  // never of size 0
+  if (!data) return bw_fail_memory(error, op, "a copy of the data", count, 0);
+  size = count;
+  return BW_OK;
+}
+
+bw_status Bytes::Copy(Napi::TypedArray view, const char* op, bw_error* error) {
+  BW_TRY(Allocate(view.ByteLength(), op, error));
+  if (size > 0) std::memcpy(data, static_cast<const uint8_t*>(view.ArrayBuffer().Data()) + view.ByteOffset(), size);
+  return BW_OK;
 }
 
 bw_status Resolve(const std::string& game, const std::vector<Entry>& entries, bw_config* config, bw_error* error) {
+  BW_TRY(CheckText(game, "options", "game.name", error));
   BW_TRY(bw_config_init(config, game.c_str(), error));
   for (const Entry& entry : entries) {
+    BW_TRY(CheckText(entry.path, "options", entry.path.c_str(), error));
+    BW_TRY(CheckText(entry.text, "options", entry.path.c_str(), error));
     BW_TRY(bw_config_set(config, entry.path.c_str(), entry.kind, entry.text.c_str(), error));
   }
   return bw_config_check(config, error);

@@ -5,7 +5,9 @@
 #include "js.h"
 
 #include <cstdint>
+#include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../api/bw.h"
@@ -23,8 +25,22 @@ struct Entry {
 bool ReadEntries(Napi::Value value, std::vector<Entry>* entries);
 // Strings of an array; false (and a pending TypeError) when the value has another form.
 bool ReadStrings(Napi::Value value, std::vector<std::string>* strings);
-// Copies the bytes of an ArrayBuffer view; false (and a pending TypeError) when the value is none.
-bool ReadBytes(Napi::Value value, std::vector<uint8_t>* bytes);
+// Strings of JavaScript may hold NUL characters; those of the engine end there. BW_OPTION for such a text.
+bw_status CheckText(const std::string& text, const char* op, const char* path, bw_error* error);
+
+// Memory of malloc for what may be large: a failure says how much was needed.
+struct Bytes {
+  uint8_t* data = nullptr;
+  size_t size = 0;
+
+  Bytes() = default;
+  Bytes(const Bytes&) = delete;
+  Bytes& operator=(const Bytes&) = delete;
+  ~Bytes() { std::free(data); }
+  bw_status Allocate(size_t count, const char* op, bw_error* error);
+  bw_status Copy(Napi::TypedArray view, const char* op, bw_error* error);
+  uint8_t* Release() { return std::exchange(data, nullptr); }
+};
 
 // bw_config_init, each entry in order, bw_config_check.
 bw_status Resolve(const std::string& game, const std::vector<Entry>& entries, bw_config* config, bw_error* error);

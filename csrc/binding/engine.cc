@@ -2,9 +2,11 @@
 
 #include <atomic>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <vector>
 
+#include "../core/pool.h"
 #include "convert.h"
 
 namespace bellows {
@@ -65,15 +67,9 @@ struct Positions {
   std::vector<uint8_t> terminal;
 };
 
-struct Bytes {
-  uint8_t* data = nullptr;
-  size_t size = 0;
-  ~Bytes() { free(data); }
-};
-
 struct Member {
   int64_t snapshot = 0;
-  std::vector<float> weights;
+  Bytes weights;
 };
 
 struct View {
@@ -118,12 +114,6 @@ Napi::Object StartedObject(Napi::Env env, const Started& started) {
   return object;
 }
 
-Napi::Value Rejected(Napi::Env env, Napi::Object reason) {
-  Napi::Promise::Deferred deferred = Napi::Promise::Deferred::New(env);
-  deferred.Reject(reason);
-  return deferred.Promise();
-}
-
 Napi::Value WrongArguments(Napi::Env env, const char* signature) {
   Napi::TypeError::New(env, signature).ThrowAsJavaScriptException();
   return env.Undefined();
@@ -131,31 +121,69 @@ Napi::Value WrongArguments(Napi::Env env, const char* signature) {
 
 }  // namespace
 
-void Engine::Define(Napi::Env env, Napi::Object exports) {
-  exports.Set("Engine", DefineClass(env, "Engine",
-                                    {
-                                        InstanceMethod<&Engine::Start>("start"),
-                                        InstanceMethod<&Engine::Iterate>("iterate"),
-                                        InstanceMethod<&Engine::Certify>("certify"),
-                                        InstanceMethod<&Engine::VersusRandom>("versusRandom"),
-                                        InstanceMethod<&Engine::Policy>("policy"),
-                                        InstanceMethod<&Engine::Save>("save"),
-                                        InstanceMethod<&Engine::Load>("load"),
-                                        InstanceMethod<&Engine::PoolSnapshots>("poolSnapshots"),
-                                        InstanceMethod<&Engine::PoolGet>("poolGet"),
-                                        InstanceMethod<&Engine::PoolPut>("poolPut"),
-                                        InstanceMethod<&Engine::Weights>("weights"),
-                                        InstanceMethod<&Engine::Counters>("counters"),
-                                        InstanceMethod<&Engine::MeasureRoof>("measureRoof"),
-                                        InstanceMethod<&Engine::Profile>("profile"),
-                                        InstanceMethod<&Engine::ProfileReset>("profileReset"),
-                                        InstanceMethod<&Engine::Cancel>("cancel"),
-                                        InstanceMethod<&Engine::Close>("close"),
-                                    }));
+// ---- the class ----
+
+// What JavaScript calls: a method that gives a promise. (cancel and profile do not, and take no memory.)
+template <Napi::Value (Engine::*method)(const Napi::CallbackInfo&)>
+napi_value Engine::Call(napi_env env, napi_callback_info raw) {
+  const Napi::CallbackInfo info(env, raw);
+  void* engine = nullptr;
+  if (napi_unwrap(env, info.This(), &engine) != napi_ok) return WrongArguments(env, "a method of Engine");
+  return OrReject(env, static_cast<const char*>(info.Data()),
+                  [&] { return (static_cast<Engine*>(engine)->*method)(info); });
 }
 
-Engine::Engine(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<Engine>(info), state_(std::make_shared<EngineState>()), self_(std::make_shared<Engine*>(this)) {}
+napi_value Engine::Construct(napi_env env, napi_callback_info raw) {
+  const Napi::CallbackInfo info(env, raw);
+  if (!info.IsConstructCall()) return WrongArguments(env, "new Engine()");
+  return OrThrow(env, "selfplay.create", [&]() -> Napi::Value {
+    auto engine = std::make_unique<Engine>();
+    napi_ref object = nullptr;
+    napi_finalize finalize = [](napi_env e, void* data, void*) {
+      std::unique_ptr<Engine> gone(static_cast<Engine*>(data));
+      Napi::MemoryManagement::AdjustExternalMemory(e, -gone->external_bytes_);  // 0 when it was closed
+    };
+    if (napi_wrap(env, info.This(), engine.get(), finalize, nullptr, &object) != napi_ok) {
+      return WrongArguments(env, "new Engine(): its object cannot be wrapped");
+    }
+    engine.release()->object_ = Napi::ObjectReference(env, object);
+    return info.This();
+  });
+}
+
+void Engine::Define(Napi::Env env, Napi::Object exports) {
+#define METHOD(name, method)                                                                       \
+  napi_property_descriptor {                                                                       \
+    name, nullptr, &Engine::Call<&Engine::method>, nullptr, nullptr, nullptr, napi_default_method, \
+        const_cast<char*>("selfplay." name)                                                        \
+  }
+  const napi_property_descriptor methods[] = {
+      METHOD("start", Start),
+      METHOD("iterate", Iterate),
+      METHOD("certify", Certify),
+      METHOD("versusRandom", VersusRandom),
+      METHOD("policy", Policy),
+      METHOD("save", Save),
+      METHOD("load", Load),
+      METHOD("poolSnapshots", PoolSnapshots),
+      METHOD("poolGet", PoolGet),
+      METHOD("poolPut", PoolPut),
+      METHOD("weights", Weights),
+      METHOD("counters", Counters),
+      METHOD("measureRoof", MeasureRoof),
+      METHOD("profile", Profile),
+      METHOD("profileReset", ProfileReset),
+      METHOD("cancel", Cancel),
+      METHOD("close", Close),
+  };
+#undef METHOD
+  napi_value constructor = nullptr;
+  napi_define_class(env, "Engine", NAPI_AUTO_LENGTH, &Engine::Construct, nullptr, std::size(methods), methods,
+                    &constructor);
+  exports.Set("Engine", constructor);
+}
+
+Engine::Engine() : state_(std::make_shared<EngineState>()), self_(std::make_shared<Engine*>(this)) {}
 
 // Reached by garbage collection of an engine that nobody closed (nothing is pending then: a pending job holds the
 // object), or at the end of the environment (the worker is stopped by then).
@@ -179,6 +207,10 @@ Napi::Value Engine::Post(Napi::Env env, std::unique_ptr<Job> job) {
     state->Snapshot();
     return status;
   };
+  return Send(env, std::move(job));
+}
+
+Napi::Value Engine::Send(Napi::Env env, std::unique_ptr<Job> job) {
   job->settled = [this](Napi::Env) { Unref(); };
   Ref();
   return worker_->Post(env, std::move(job));
@@ -198,16 +230,9 @@ Napi::Value Engine::Start(const Napi::CallbackInfo& info) {
     return Rejected(env, ErrorObject(env, BW_STATE, error));
   }
   std::shared_ptr<EngineState> state = state_;
-  // A cancel without a ticket (from Stop) ends whatever runs.
-  worker_ = Worker::Start(
-      env, [state] { state->CancelUpTo(UINT64_MAX); }, [state] { state->Destroy(); });
-  if (!worker_) {
-    bw_fail_memory(&error, op, "a thread", 0, 0);
-    return Rejected(env, ErrorObject(env, BW_MEMORY, error));
-  }
   std::string game = info[0].As<Napi::String>().Utf8Value();
   auto job = MakeJob<Started>(
-      env, op,
+      op,
       [state, game, entries](Started& started, bw_error* e) -> bw_status {
         BW_TRY(Resolve(game, entries, &started.config, e));
         bw_plan_row* rows = nullptr;
@@ -215,13 +240,14 @@ Napi::Value Engine::Start(const Napi::CallbackInfo& info) {
         BW_TRY(bw_selfplay_plan(&started.config, &rows, &count, e));
         for (int i = 0; i < count; ++i) started.bytes += rows[i].bytes;
         free(rows);
-        bw_selfplay* run = nullptr;
-        BW_TRY(bw_selfplay_create(&started.config, &run, e));
-        started.config = *bw_selfplay_config(run);
-        started.parameters = bw_selfplay_parameter_count(run);
-        for (int i = 0; i < bw_selfplay_tensor_count(run); ++i) started.tensors.push_back(bw_selfplay_tensor(run, i));
+        bw_selfplay* made = nullptr;
+        BW_TRY(bw_selfplay_create(&started.config, &made, e));
+        std::unique_ptr<bw_selfplay, void (*)(bw_selfplay*)> run(made, bw_selfplay_destroy);
+        started.config = *bw_selfplay_config(made);
+        started.parameters = bw_selfplay_parameter_count(made);
+        for (int i = 0; i < bw_selfplay_tensor_count(made); ++i) started.tensors.push_back(bw_selfplay_tensor(made, i));
         std::lock_guard<std::mutex> lock(state->mutex);
-        state->run = run;
+        state->run = run.release();
         return BW_OK;
       },
       [this](Napi::Env e, Started& started) -> Napi::Value {
@@ -229,9 +255,13 @@ Napi::Value Engine::Start(const Napi::CallbackInfo& info) {
         Napi::MemoryManagement::AdjustExternalMemory(e, external_bytes_);
         return StartedObject(e, started);
       });
-  job->settled = [this](Napi::Env) { Unref(); };
-  Ref();
-  return worker_->Post(env, std::move(job));
+  auto last = std::make_unique<Job>();
+  // A cancel without a ticket (from Stop) ends whatever runs.
+  worker_ = Worker::Start(
+      env, [state] { state->CancelUpTo(UINT64_MAX); }, [state] { state->Destroy(); });
+  if (!worker_) return Rejected(env, ErrorObject(env, bw_fail_thread(&error, op, 1, 1), error));
+  last_ = std::move(last);
+  return Send(env, std::move(job));
 }
 
 // iterate(progress)
@@ -242,7 +272,7 @@ Napi::Value Engine::Iterate(const Napi::CallbackInfo& info) {
   std::shared_ptr<EngineState> state = state_;
   uint64_t ticket = worker_ ? worker_->newest() + 1 : 0;
   return Post(env, MakeJob<bw_iteration>(
-                       env, "selfplay.iterate",
+                       "selfplay.iterate",
                        [state, progress, ticket](bw_iteration& out, bw_error* error) -> bw_status {
                          {
                            // A cancel comes before this, and is seen here, or after it, and the engine sees it.
@@ -259,7 +289,7 @@ Napi::Value Engine::Certify(const Napi::CallbackInfo& info) {
   std::shared_ptr<EngineState> state = state_;
   return Post(info.Env(),
               MakeJob<bw_certificate>(
-                  info.Env(), "selfplay.certify",
+                  "selfplay.certify",
                   [state](bw_certificate& certificate, bw_error* error) {
                     return bw_selfplay_certify(state->run, &certificate, error);
                   },
@@ -274,7 +304,7 @@ Napi::Value Engine::VersusRandom(const Napi::CallbackInfo& info) {
   bool argmax = info[1].As<Napi::Boolean>().Value();
   std::shared_ptr<EngineState> state = state_;
   return Post(env, MakeJob<Seats>(
-                       env, "selfplay.versusRandom",
+                       "selfplay.versusRandom",
                        [state, games, argmax](Seats& seats, bw_error* error) {
                          return bw_selfplay_versus_random(state->run, games, argmax, &seats.seat[0], &seats.seat[1],
                                                           error);
@@ -295,7 +325,7 @@ Napi::Value Engine::Policy(const Napi::CallbackInfo& info) {
   std::shared_ptr<EngineState> state = state_;
   uint64_t ticket = worker_ ? worker_->newest() + 1 : 0;
   return Post(env, MakeJob<Positions>(
-                       env, "selfplay.policy",
+                       "selfplay.policy",
                        [state, moves, ticket](Positions& out, bw_error* error) -> bw_status {
                          size_t actions = static_cast<size_t>(bw_selfplay_game(state->run)->actions);
                          out.actions = static_cast<int>(actions);
@@ -306,9 +336,12 @@ Napi::Value Engine::Policy(const Napi::CallbackInfo& info) {
                          for (size_t i = 0; i < moves.size(); ++i) {
                            if (state->IsCancelled(ticket)) return Cancelled(error, "selfplay.policy");
                            int terminal = 0;
-                           bw_status status = bw_selfplay_policy(
-                               state->run, moves[i].c_str(), out.logits.data() + i * actions,
-                               out.probabilities.data() + i * actions, out.values.data() + i, &terminal, error);
+                           bw_status status = CheckText(moves[i], "selfplay.policy", "moves", error);
+                           if (status == BW_OK) {
+                             status = bw_selfplay_policy(state->run, moves[i].c_str(), out.logits.data() + i * actions,
+                                                         out.probabilities.data() + i * actions, out.values.data() + i,
+                                                         &terminal, error);
+                           }
                            if (status != BW_OK) {
                              error->step = static_cast<int64_t>(i);
                              return status;
@@ -347,30 +380,33 @@ Napi::Value Engine::Save(const Napi::CallbackInfo& info) {
   }
   std::shared_ptr<EngineState> state = state_;
   return Post(env, MakeJob<Bytes>(
-                       env, "selfplay.save",
-                       [state, bundle, extra](Bytes& bytes, bw_error* error) {
+                       "selfplay.save",
+                       [state, bundle, extra](Bytes& bytes, bw_error* error) -> bw_status {
                          std::vector<bw_metadata> metadata;
-                         for (const auto& pair : extra) metadata.push_back({pair.first.c_str(), pair.second.c_str()});
+                         for (const auto& pair : extra) {
+                           BW_TRY(CheckText(pair.first, "selfplay.save", "metadata", error));
+                           BW_TRY(CheckText(pair.second, "selfplay.save", pair.first.c_str(), error));
+                           metadata.push_back({pair.first.c_str(), pair.second.c_str()});
+                         }
                          return bw_selfplay_save(state->run, bundle, metadata.data(), static_cast<int>(metadata.size()),
                                                  &bytes.data, &bytes.size, error);
                        },
-                       [](Napi::Env e, Bytes& bytes) {
-                         uint8_t* data = bytes.data;
-                         bytes.data = nullptr;
-                         return OwnedBuffer(e, data, bytes.size);
-                       }));
+                       [](Napi::Env e, Bytes& bytes) { return OwnedBuffer(e, bytes.Release(), bytes.size); }));
 }
 
 // load(bytes)
 Napi::Value Engine::Load(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  auto bytes = std::make_shared<std::vector<uint8_t>>();
-  if (!ReadBytes(info[0], bytes.get())) return env.Undefined();
+  if (!info[0].IsTypedArray()) return WrongArguments(env, "load(bytes)");
+  auto bytes = std::make_shared<Bytes>();
+  bw_error refusal{};
+  bw_status status = bytes->Copy(info[0].As<Napi::TypedArray>(), "selfplay.load", &refusal);
+  if (status != BW_OK) return Rejected(env, ErrorObject(env, status, refusal));
   std::shared_ptr<EngineState> state = state_;
   return Post(env, MakeJob<int>(
-                       env, "selfplay.load",
+                       "selfplay.load",
                        [state, bytes](int&, bw_error* error) {
-                         return bw_selfplay_load(state->run, bytes->data(), bytes->size(), error);
+                         return bw_selfplay_load(state->run, bytes->data, bytes->size, error);
                        },
                        [](Napi::Env e, int&) { return e.Undefined(); }));
 }
@@ -379,9 +415,10 @@ Napi::Value Engine::Load(const Napi::CallbackInfo& info) {
 Napi::Value Engine::PoolSnapshots(const Napi::CallbackInfo& info) {
   std::shared_ptr<EngineState> state = state_;
   return Post(info.Env(), MakeJob<std::vector<int64_t>>(
-                              info.Env(), "selfplay.poolSnapshots",
+                              "selfplay.poolSnapshots",
                               [state](std::vector<int64_t>& snapshots, bw_error* error) -> bw_status {
                                 int count = bw_selfplay_pool_count(state->run);
+                                snapshots.reserve(static_cast<size_t>(count));
                                 for (int slot = 0; slot < count; ++slot) {
                                   int64_t snapshot = 0;
                                   const float* weights = nullptr;
@@ -406,17 +443,24 @@ Napi::Value Engine::PoolGet(const Napi::CallbackInfo& info) {
   int slot = info[0].As<Napi::Number>().Int32Value();
   std::shared_ptr<EngineState> state = state_;
   return Post(env, MakeJob<Member>(
-                       env, "selfplay.poolGet",
+                       "selfplay.poolGet",
                        [state, slot](Member& member, bw_error* error) -> bw_status {
+                         size_t bytes = static_cast<size_t>(bw_selfplay_parameter_count(state->run)) * sizeof(float);
+                         BW_TRY(member.weights.Allocate(bytes, "selfplay.poolGet", error));
                          const float* weights = nullptr;
                          BW_TRY(bw_selfplay_pool_get(state->run, slot, &member.snapshot, &weights, error));
-                         member.weights.assign(weights, weights + bw_selfplay_parameter_count(state->run));
+                         std::memcpy(member.weights.data, weights, bytes);
                          return RenewView(state->run, error);
                        },
                        [](Napi::Env e, Member& member) {
                          Napi::Object object = Napi::Object::New(e);
                          object.Set("snapshot", static_cast<double>(member.snapshot));
-                         object.Set("weights", Floats(e, member.weights));
+                         size_t bytes = member.weights.size;
+                         Napi::Value buffer = OwnedBuffer(e, member.weights.Release(), bytes);
+                         if (!buffer.IsEmpty()) {
+                           object.Set("weights", Napi::Float32Array::New(e, bytes / sizeof(float),
+                                                                         buffer.As<Napi::ArrayBuffer>(), 0));
+                         }
                          return object;
                        }));
 }
@@ -429,14 +473,17 @@ Napi::Value Engine::PoolPut(const Napi::CallbackInfo& info) {
     return WrongArguments(env, "poolPut(slot, Float32Array)");
   }
   int slot = info[0].As<Napi::Number>().Int32Value();
-  Napi::Float32Array array = info[1].As<Napi::Float32Array>();
-  auto weights = std::make_shared<std::vector<float>>(array.Data(), array.Data() + array.ElementLength());
+  Napi::TypedArray array = info[1].As<Napi::TypedArray>();
+  auto weights = std::make_shared<Bytes>();
+  bw_error refusal{};
+  bw_status status = weights->Copy(array, "selfplay.poolPut", &refusal);
+  if (status != BW_OK) return Rejected(env, ErrorObject(env, status, refusal));
   std::shared_ptr<EngineState> state = state_;
   return Post(env, MakeJob<int>(
-                       env, "selfplay.poolPut",
+                       "selfplay.poolPut",
                        [state, slot, weights](int&, bw_error* error) {
-                         return bw_selfplay_pool_put(state->run, slot, weights->data(),
-                                                     static_cast<int64_t>(weights->size()), error);
+                         return bw_selfplay_pool_put(state->run, slot, reinterpret_cast<const float*>(weights->data),
+                                                     static_cast<int64_t>(weights->size / sizeof(float)), error);
                        },
                        [](Napi::Env e, int&) { return e.Undefined(); }));
 }
@@ -446,7 +493,7 @@ Napi::Value Engine::PoolPut(const Napi::CallbackInfo& info) {
 Napi::Value Engine::Weights(const Napi::CallbackInfo& info) {
   std::shared_ptr<EngineState> state = state_;
   return Post(info.Env(), MakeJob<View>(
-                              info.Env(), "selfplay.weights",
+                              "selfplay.weights",
                               [state](View& view, bw_error* error) {
                                 return bw_selfplay_weights(state->run, &view.weights, &view.count, error);
                               },
@@ -484,7 +531,7 @@ Napi::Value Engine::Weights(const Napi::CallbackInfo& info) {
 Napi::Value Engine::Counters(const Napi::CallbackInfo& info) {
   std::shared_ptr<EngineState> state = state_;
   return Post(info.Env(), MakeJob<bw_counters>(
-                              info.Env(), "selfplay.counters",
+                              "selfplay.counters",
                               [state](bw_counters& counters, bw_error*) {
                                 counters = bw_selfplay_counters(state->run);
                                 return BW_OK;
@@ -502,7 +549,7 @@ Napi::Value Engine::Counters(const Napi::CallbackInfo& info) {
 Napi::Value Engine::MeasureRoof(const Napi::CallbackInfo& info) {
   std::shared_ptr<EngineState> state = state_;
   return Post(info.Env(), MakeJob<View>(
-                              info.Env(), "selfplay.measureRoof",
+                              "selfplay.measureRoof",
                               [state](View&, bw_error* error) -> bw_status {
                                 double gflops = 0, gbytes = 0;
                                 BW_TRY(bw_selfplay_measure_roof(state->run, &gflops, &gbytes, error));
@@ -533,7 +580,7 @@ Napi::Value Engine::Profile(const Napi::CallbackInfo& info) {
 Napi::Value Engine::ProfileReset(const Napi::CallbackInfo& info) {
   std::shared_ptr<EngineState> state = state_;
   return Post(info.Env(), MakeJob<int>(
-                              info.Env(), "selfplay.profileReset",
+                              "selfplay.profileReset",
                               [state](int&, bw_error*) {
                                 bw_selfplay_profile_reset(state->run);
                                 return BW_OK;
@@ -565,7 +612,7 @@ Napi::Value Engine::Close(const Napi::CallbackInfo& info) {
     return deferred.Promise();
   }
   DetachView(env);
-  auto job = std::make_unique<Job>(env);
+  std::unique_ptr<Job> job = std::move(last_);
   job->op = "selfplay.close";
   job->last = true;
   job->settled = [this](Napi::Env e) {

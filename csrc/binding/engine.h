@@ -12,13 +12,18 @@ namespace bellows {
 
 struct EngineState;
 
-class Engine : public Napi::ObjectWrap<Engine> {
+// Wrapped without Napi::ObjectWrap, which lets no one catch what its `new` throws.
+class Engine {
  public:
   static void Define(Napi::Env env, Napi::Object exports);
-  explicit Engine(const Napi::CallbackInfo& info);
-  ~Engine() override;
+  Engine();
+  ~Engine();
 
  private:
+  static napi_value Construct(napi_env env, napi_callback_info info);
+  template <Napi::Value (Engine::*method)(const Napi::CallbackInfo&)>
+  static napi_value Call(napi_env env, napi_callback_info info);
+
   Napi::Value Start(const Napi::CallbackInfo& info);
   Napi::Value Iterate(const Napi::CallbackInfo& info);
   Napi::Value Certify(const Napi::CallbackInfo& info);
@@ -39,10 +44,17 @@ class Engine : public Napi::ObjectWrap<Engine> {
 
   // Posts a job that runs after those posted before it; rejects when closed or not started.
   Napi::Value Post(Napi::Env env, std::unique_ptr<Job> job);
+  Napi::Value Send(Napi::Env env, std::unique_ptr<Job> job);
   void DetachView(Napi::Env env);
 
+  // The object lives while there are references.
+  void Ref() { object_.Ref(); }
+  void Unref() { object_.Unref(); }
+
+  Napi::ObjectReference object_;  // the wrapping object, weak
   std::shared_ptr<EngineState> state_;
   std::shared_ptr<Worker> worker_;
+  std::unique_ptr<Job> last_;  // close()'s job, made before it is needed: closing takes no memory
   // Points to this engine; an ArrayBuffer over the engine's memory holds it and this object while it lives.
   std::shared_ptr<Engine*> self_;
   Napi::Reference<Napi::ArrayBuffer> view_;  // weak

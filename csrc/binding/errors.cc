@@ -33,4 +33,17 @@ Napi::Object Failure(Napi::Env env, bw_status status, const bw_error& error) {
   return object;
 }
 
+Napi::Value Rejected(Napi::Env env, Napi::Object reason) {
+  Napi::Promise::Deferred deferred = Napi::Promise::Deferred::New(env);
+  deferred.Reject(reason);
+  return deferred.Promise();
+}
+
+bw_status FailMemory(bw_error* error, const char* op) { return bw_fail(error, BW_MEMORY, op, "not enough memory"); }
+
+Napi::Object MemoryObject(Napi::Env env, const char* op) {
+  bw_error error{};
+  return ErrorObject(env, FailMemory(&error, op), error);
+}
+
 }  // namespace bellows

@@ -4,6 +4,8 @@
 
 #include "js.h"
 
+#include <new>
+
 #include "../core/status.h"
 
 namespace bellows {
@@ -16,6 +18,44 @@ Napi::Object ClosedObject(Napi::Env env, const char* op);
 
 // {ok: false, error}: how synchronous functions report a failure.
 Napi::Object Failure(Napi::Env env, bw_status status, const bw_error& error);
+
+// A promise that is rejected.
+Napi::Value Rejected(Napi::Env env, Napi::Object reason);
+
+// ---- a full heap ----
+
+// C++ throws bad_alloc, and Node's own frames cannot take an exception: every function that JavaScript calls, and every
+// job, catches it and reports BW_MEMORY in its own way. How much was asked for is not known then: needed is 0.
+bw_status FailMemory(bw_error* error, const char* op);
+Napi::Object MemoryObject(Napi::Env env, const char* op);
+
+// For functions that give a promise, an {ok, ...} object, or a value.
+template <class Body>
+Napi::Value OrReject(Napi::Env env, const char* op, Body body) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return Rejected(env, MemoryObject(env, op));
+  }
+}
+template <class Body>
+Napi::Value OrFailure(Napi::Env env, const char* op, Body body) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    bw_error error{};
+    return Failure(env, FailMemory(&error, op), error);
+  }
+}
+template <class Body>
+Napi::Value OrThrow(Napi::Env env, const char* op, Body body) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    napi_throw(env, MemoryObject(env, op));
+    return Napi::Value();
+  }
+}
 
 }  // namespace bellows
 

@@ -13,10 +13,11 @@
 #include <condition_variable>
 #include <cstdint>
 #include <cstdlib>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <new>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -27,41 +28,82 @@ namespace bellows {
 class Worker;
 
 struct Job {
-  explicit Job(Napi::Env env) : deferred(Napi::Promise::Deferred::New(env)) {}
-
-  uint64_t ticket = 0;                            // grows with each job of a worker
-  bool last = false;                              // the thread ends after this job
-  const char* op = "";                            // static string
-  std::function<bw_status(bw_error*)> run;        // on the worker's thread
-  std::function<Napi::Value(Napi::Env)> convert;  // on the JavaScript thread, after BW_OK
-  std::function<void(Napi::Env)> settled;         // on the JavaScript thread, always, as its last use
-  Napi::Promise::Deferred deferred;
+  uint64_t ticket = 0;                              // grows with each job of a worker
+  bool last = false;                                // the thread ends after this job
+  const char* op = "";                              // static string
+  std::function<bw_status(bw_error*)> run;          // on the worker's thread
+  std::function<Napi::Value(Napi::Env)> convert;    // on the JavaScript thread, after BW_OK
+  std::function<void(Napi::Env)> settled;           // on the JavaScript thread, always, as its last use
+  std::optional<Napi::Promise::Deferred> deferred;  // from when it is posted
   std::shared_ptr<Worker> worker;
   bw_status status = BW_OK;
   bool closed = false;  // never ran: the worker was closed first
   bw_error error{};
+  std::unique_ptr<Job> next;  // in a Queue
+
+  void Run() noexcept {
+    try {
+      if (run) status = run(&error);
+    } catch (const std::bad_alloc&) {
+      status = FailMemory(&error, op);
+    }
+  }
+};
+
+// Jobs in order. The links lie in the jobs, so that a job which exists can always be queued.
+class Queue {
+ public:
+  Queue() = default;
+  Queue(const Queue&) = delete;
+  Queue& operator=(const Queue&) = delete;
+  // One by one: a chain of destructors would be as deep as the queue is long.
+  ~Queue() {
+    while (head_) Pop();
+  }
+
+  bool empty() const { return !head_; }
+  void Push(std::unique_ptr<Job> job) {
+    Job* last = job.get();
+    (tail_ ? tail_->next : head_) = std::move(job);
+    tail_ = last;
+  }
+  std::unique_ptr<Job> Pop() {
+    std::unique_ptr<Job> job = std::move(head_);
+    head_ = std::move(job->next);
+    if (!head_) tail_ = nullptr;
+    return job;
+  }
+  void CloseAll() {
+    for (Job* job = head_.get(); job; job = job->next.get()) job->closed = true;
+  }
+
+ private:
+  std::unique_ptr<Job> head_;
+  Job* tail_ = nullptr;
 };
 
 // What one JavaScript environment holds.
 class Host {
  public:
-  // Called once an environment. The cleanup hook is added after the thread-safe function, so that it runs first.
-  static void Install(Napi::Env env) {
-    auto* holder = new std::shared_ptr<Host>(std::make_shared<Host>());
+  // Called once an environment; false (and a pending exception) when it fails. The cleanup hook is added after the
+  // thread-safe function, so that it runs first.
+  static bool Install(Napi::Env env) {
+    auto holder = std::make_unique<std::shared_ptr<Host>>(std::make_shared<Host>());
     Host* host = holder->get();
     napi_value name;
     napi_create_string_utf8(env, "bellows", NAPI_AUTO_LENGTH, &name);
     if (napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, nullptr, &Host::Settle,
                                         &host->settle_) != napi_ok) {
-      delete holder;
       Napi::Error::New(env, "bellows: cannot create a thread-safe function").ThrowAsJavaScriptException();
-      return;
+      return false;
     }
     napi_unref_threadsafe_function(env, host->settle_);
     napi_set_instance_data(
-        env, holder, [](napi_env, void* data, void*) { delete static_cast<std::shared_ptr<Host>*>(data); }, nullptr);
+        env, holder.release(), [](napi_env, void* data, void*) { delete static_cast<std::shared_ptr<Host>*>(data); },
+        nullptr);
     napi_add_env_cleanup_hook(
         env, [](void* data) { static_cast<Host*>(data)->StopAll(); }, host);
+    return true;
   }
 
   static std::shared_ptr<Host> Of(Napi::Env env) {
@@ -99,6 +141,15 @@ class Worker : public std::enable_shared_from_this<Worker> {
     worker->host_ = Host::Of(env);
     worker->cancel_ = std::move(cancel);
     worker->end_ = std::move(end);
+    // All memory first: once the thread runs, nothing may fail.
+    std::set<std::shared_ptr<Worker>> owned{worker};
+    std::set<Worker*> live{worker.get()};
+    {
+      std::lock_guard<std::mutex> lock(LiveMutex());
+      static bool registered = false;
+      if (!registered) registered = std::atexit(&Worker::StopLive) == 0;
+      if (!registered) return nullptr;
+    }
     pthread_attr_t attributes;
     if (pthread_attr_init(&attributes) != 0) return nullptr;
     // The systems' defaults for second threads differ (512 KiB on macOS); the engine sees one size everywhere.
@@ -107,27 +158,24 @@ class Worker : public std::enable_shared_from_this<Worker> {
     pthread_attr_destroy(&attributes);
     if (failed) return nullptr;
     worker->joinable_ = true;
-    worker->host_->workers_.insert(worker);
+    worker->host_->workers_.merge(owned);
     std::lock_guard<std::mutex> lock(LiveMutex());
-    static const int registered = std::atexit(&Worker::StopLive);
-    (void)registered;
-    Live().insert(worker.get());
+    Live().merge(live);
     return worker;
   }
 
-  // JavaScript thread. Returns the job's promise.
+  // JavaScript thread. Returns the job's promise. Needs no memory of its own.
   Napi::Value Post(Napi::Env env, std::unique_ptr<Job> job) {
-    Napi::Promise promise = job->deferred.Promise();
+    job->deferred.emplace(Napi::Promise::Deferred::New(env));
+    Napi::Promise promise = job->deferred->Promise();
     job->worker = shared_from_this();
     if (host_->pending_++ == 0) napi_ref_threadsafe_function(env, host_->settle_);
     {
       std::lock_guard<std::mutex> lock(mutex_);
       job->ticket = ++tickets_;
       // Jobs that have not begun give way to the last one: their promises settle as closed, in order.
-      if (job->last) {
-        for (auto& waiting : queue_) waiting->closed = true;
-      }
-      queue_.push_back(std::move(job));
+      if (job->last) queue_.CloseAll();
+      queue_.Push(std::move(job));
     }
     wake_.notify_one();
     return promise;
@@ -167,34 +215,32 @@ class Worker : public std::enable_shared_from_this<Worker> {
   }
 
   void Loop() {
-    std::deque<std::unique_ptr<Job>> dropped;
+    Queue dropped;
     for (bool last = false; !last;) {
       std::unique_ptr<Job> job;
       {
         std::unique_lock<std::mutex> lock(mutex_);
         wake_.wait(lock, [this] { return stop_ || !queue_.empty(); });
         if (stop_) break;
-        job = std::move(queue_.front());
-        queue_.pop_front();
+        job = queue_.Pop();
       }
       last = job->last;
-      if (!job->closed) job->status = job->run ? job->run(&job->error) : BW_OK;
+      if (!job->closed) job->Run();
       if (last) End();
       std::lock_guard<std::mutex> lock(mutex_);
       if (stop_) {
-        dropped.push_back(std::move(job));
+        dropped.Push(std::move(job));
         break;
       }
       Job* raw = job.release();
       if (napi_call_threadsafe_function(host_->settle_, raw, napi_tsfn_nonblocking) != napi_ok) {
-        dropped.emplace_back(raw);
+        dropped.Push(std::unique_ptr<Job>(raw));
         break;
       }
     }
     End();
     std::lock_guard<std::mutex> lock(mutex_);
-    for (auto& job : queue_) dropped.push_back(std::move(job));
-    queue_.clear();
+    while (!queue_.empty()) dropped.Push(queue_.Pop());
     // Dropped jobs hold this worker, but the host does too until it is joined: never the last reference.
   }
 
@@ -231,7 +277,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   bool joinable_ = false;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<std::unique_ptr<Job>> queue_;
+  Queue queue_;
   bool stop_ = false;
   uint64_t tickets_ = 0;
 };
@@ -253,19 +299,23 @@ void Host::Settle(napi_env env, napi_value, void*, void* data) {
   if (--host->pending_ == 0) napi_unref_threadsafe_function(env, host->settle_);
   if (!CanRun(env)) return;  // terminated: nobody waits for the promise any more
   if (job->closed) {
-    job->deferred.Reject(ClosedObject(e, job->op));
+    job->deferred->Reject(ClosedObject(e, job->op));
   } else if (job->status != BW_OK) {
-    job->deferred.Reject(ErrorObject(e, job->status, job->error));
+    job->deferred->Reject(ErrorObject(e, job->status, job->error));
   } else {
-    job->deferred.Resolve(job->convert ? job->convert(e) : e.Undefined());
+    try {
+      job->deferred->Resolve(job->convert ? job->convert(e) : e.Undefined());
+    } catch (const std::bad_alloc&) {
+      job->deferred->Reject(MemoryObject(e, job->op));
+    }
   }
   if (job->settled) job->settled(e);
 }
 
 // A job with a result of type R: run fills it on the worker's thread, convert reads it on the JavaScript thread.
 template <class R, class Run, class Convert>
-std::unique_ptr<Job> MakeJob(Napi::Env env, const char* op, Run run, Convert convert) {
-  auto job = std::make_unique<Job>(env);
+std::unique_ptr<Job> MakeJob(const char* op, Run run, Convert convert) {
+  auto job = std::make_unique<Job>();
   auto result = std::make_shared<R>();
   job->op = op;
   job->run = [result, run](bw_error* error) { return run(*result, error); };

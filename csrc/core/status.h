@@ -30,7 +30,7 @@ typedef struct bw_error {
   char received[96];   // the offending value as text
   char expected[192];  // what is allowed, e.g. "a number from 0 to 1"
   char message[384];   // one sentence for people; never empty on failure
-  uint64_t needed;     // bytes, for BW_MEMORY
+  uint64_t needed;     // bytes, for BW_MEMORY; 0 if unknown
   uint64_t available;  // bytes, for BW_MEMORY
   int64_t step;        // optimiser step, for BW_NUMERIC
 } bw_error;
