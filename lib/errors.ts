@@ -1,3 +1,5 @@
+import { constants } from "node:os";
+
 /** What went wrong, for programs. The command line adds its own: USAGE, INTERRUPTED, LEARNED_NOTHING. */
 export type ErrorCode =
   | "OPTION"
@@ -139,15 +141,66 @@ export class ClosedError extends BellowsError {
   }
 }
 
-/** No native binary for this platform was found. */
-export class NoBinaryError extends BellowsError {
-  override name = "NoBinaryError";
-  /** The files that were tried, and why each did not do. */
-  readonly tried: readonly string[];
+/** A native binary that was tried, and why it did not do. */
+export interface TriedBinary {
+  readonly path: string;
+  readonly reason: string;
+}
 
-  constructor(message: string, tried: readonly string[], cause?: unknown) {
-    super("NO_BINARY", message, { cause });
+/** What decides which native binary fits. */
+export interface Runtime {
+  /** As in `process.platform`. */
+  readonly platform: string;
+  /** As in `process.arch`. */
+  readonly arch: string;
+  /** On Linux `glibc VERSION` or `musl`; null where it is another or not known. */
+  readonly libc: string | null;
+  /** As in `process.version`. */
+  readonly node: string;
+  /** Versions of Node-API: what this runtime has, and what bellows needs at least. */
+  readonly nodeApi: { readonly offered: number; readonly needed: number };
+}
+
+/** No native binary was found that loads here. The message is a page for people. */
+export class NoBinaryError extends BellowsError implements Runtime {
+  override name = "NoBinaryError";
+  readonly platform: string;
+  readonly arch: string;
+  readonly libc: string | null;
+  readonly node: string;
+  readonly nodeApi: Runtime["nodeApi"];
+  /** The files that were tried, in this order. */
+  readonly tried: readonly TriedBinary[];
+  /** The prebuilt binaries inside the package, for example `linux-x64/bellows.glibc.node`. */
+  readonly prebuilds: readonly string[];
+  /** The command that builds the binary from source. */
+  readonly buildCommand: string;
+
+  constructor(
+    message: string,
+    details: Runtime & {
+      tried: readonly TriedBinary[];
+      prebuilds: readonly string[];
+      buildCommand: string;
+      cause?: unknown;
+    },
+  ) {
+    const { platform, arch, libc, node, nodeApi, tried, prebuilds, buildCommand } = details;
+    super("NO_BINARY", message, {
+      op: "load",
+      path: tried.at(-1)?.path,
+      received: tried.at(-1)?.reason ?? `Node-API ${nodeApi.offered}`,
+      expected: `a native binary for ${platform}-${arch}${libc === null ? "" : `, ${libc}`}, Node-API ${nodeApi.needed}`,
+      cause: details.cause,
+    });
+    this.platform = platform;
+    this.arch = arch;
+    this.libc = libc;
+    this.node = node;
+    this.nodeApi = nodeApi;
     this.tried = tried;
+    this.prebuilds = prebuilds;
+    this.buildCommand = buildCommand;
   }
 }
 
@@ -184,11 +237,19 @@ const WANTED: Readonly<Record<string, string>> = {
   EIO: "a device that works",
 };
 
+/** How Node calls failures that libuv has no name for, such as EDQUOT and ESTALE. */
+const UNNAMED = /^Unknown system error -(\d+)/;
+
 /** The system's name of a failure, or null for other errors. */
 export function errnoOf(error: unknown): string | null {
   if (!(error instanceof Error)) return null;
   const code = (error as NodeJS.ErrnoException).code;
-  return typeof code === "string" && /^E[A-Z0-9]+$/.test(code) ? code : null;
+  if (typeof code !== "string") return null;
+  if (/^E[A-Z0-9]+$/.test(code)) return code;
+  const [, number] = UNNAMED.exec(code) ?? [];
+  if (number === undefined) return null;
+  const [name] = Object.entries(constants.errno).find(([, value]) => value === Number(number)) ?? [];
+  return name ?? `E${number}`;
 }
 
 /**
@@ -200,7 +261,8 @@ export function errnoOf(error: unknown): string | null {
 export function ioError(error: unknown, path: string, doing: string, running = false): unknown {
   const errno = errnoOf(error);
   if (errno === null || error instanceof BellowsError) return error;
-  const words = (error as Error).message.replace(/^E[A-Z0-9]+: /, "").replace(/,.*$/s, "");
+  const text = (error as Error).message.replace(/^E[A-Z0-9]+: /, "").replace(/,.*$/s, "");
+  const words = UNNAMED.test(text) ? "the system refuses" : text;
   return new IoError(`${doing}: ${path}: ${words} (${errno})`, {
     op: "io",
     path,

@@ -10,6 +10,8 @@ export {
   OptionError,
   OutOfMemoryError,
   type PlanRow,
+  type Runtime,
+  type TriedBinary,
 } from "./errors.js";
 export type {
   Certificate,

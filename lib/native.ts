@@ -1,10 +1,7 @@
-// Finds and loads the addon, and says what its functions take and give. Everything else in lib/ is typed by this.
+// The addon, and what its functions take and give. Everything else in lib/ is typed by this.
 
-import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join, resolve as resolvePath } from "node:path";
-import { fileURLToPath } from "node:url";
-import { fromNative, type NativeError, NoBinaryError, type PlanRow } from "./errors.js";
+import { loadBinary } from "./binary.js";
+import { fromNative, type NativeError, type PlanRow } from "./errors.js";
 
 /** One option as the engine's config takes and gives it. */
 export interface NativeEntry {
@@ -185,71 +182,23 @@ export interface NativeAddon {
   member(weights: Float32Array): Outcome<"bytes", ArrayBuffer>;
 }
 
-/** Node-API version that the addon is built for. */
-const NAPI_VERSION = 8;
+let loaded: { readonly addon: NativeAddon; readonly path: string } | undefined;
 
-/** The package's folder: lib/ and dist/ lie directly in it. */
-export const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));
-
-const require = createRequire(import.meta.url);
-
-function reason(error: unknown): string {
-  return error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error);
+function load() {
+  const { exports, path } = loadBinary();
+  return { addon: exports as unknown as NativeAddon, path };
 }
-
-function load(): NativeAddon {
-  const tried: string[] = [];
-  const offered = Number(process.versions.napi ?? 0);
-  if (offered < NAPI_VERSION) {
-    throw new NoBinaryError(
-      `bellows needs Node-API ${NAPI_VERSION} or later; this runtime (${process.version}) offers ${offered}`,
-      tried,
-    );
-  }
-  const named = process.env.BELLOWS_BINARY;
-  if (named) {
-    const path = resolvePath(named);
-    try {
-      return require(path) as NativeAddon;
-    } catch (error) {
-      throw new NoBinaryError(`BELLOWS_BINARY names ${path}, which does not load: ${reason(error)}`, [path], error);
-    }
-  }
-  const built = join(packageRoot, "build", "Release", "bellows.node");
-  let cause: unknown;
-  if (existsSync(built)) {
-    try {
-      return require(built) as NativeAddon;
-    } catch (error) {
-      cause = error;
-      tried.push(`${built} (${reason(error)})`);
-    }
-  } else {
-    tried.push(`${built} (no such file)`);
-  }
-  const prebuilds = join(packageRoot, "prebuilds", `${process.platform}-${process.arch}`);
-  try {
-    const find = require("node-gyp-build") as { path(directory: string): string };
-    return require(find.path(packageRoot)) as NativeAddon;
-  } catch (error) {
-    cause ??= error;
-    tried.push(existsSync(prebuilds) ? `${prebuilds} (${reason(error)})` : `${prebuilds} (no such folder)`);
-  }
-  throw new NoBinaryError(
-    `no native binary of bellows for ${process.platform}-${process.arch} was found.\n` +
-      `Tried:\n${tried.map((path) => `  ${path}`).join("\n")}\n` +
-      `Build it with \`npm run build:native\` in ${packageRoot} (needs CMake and a C++ compiler).`,
-    tried,
-    cause,
-  );
-}
-
-let addon: NativeAddon | undefined;
 
 /** The addon, loaded at first use. */
 export function native(): NativeAddon {
-  addon ??= load();
-  return addon;
+  loaded ??= load();
+  return loaded.addon;
+}
+
+/** The file that the addon was loaded from. */
+export function nativePath(): string {
+  loaded ??= load();
+  return loaded.path;
 }
 
 /** The value of a synchronous call's outcome; throws the typed error otherwise. */

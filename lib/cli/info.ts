@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { native, settled } from "../native.js";
+import { native, nativePath, settled } from "../native.js";
 import type { Context } from "./context.js";
 import { bytes, table } from "./report.js";
 
@@ -20,6 +20,7 @@ async function info({ output }: Context): Promise<void> {
   output.text(
     table(
       [
+        ["binary", ""],
         ["cpu", ""],
         ["instruction sets", ""],
         ["threads", ""],
@@ -28,6 +29,7 @@ async function info({ output }: Context): Promise<void> {
       ].map(([name], i) => [
         `${(name ?? "").padEnd(18)}${
           [
+            nativePath(),
             cpu,
             `${isa} (available: ${isas.join(", ")})`,
             String(threads),
@@ -44,6 +46,7 @@ async function info({ output }: Context): Promise<void> {
   await output.emit({
     type: "result",
     version,
+    binary: nativePath(),
     isa,
     isasAvailable: isas,
     cpu,

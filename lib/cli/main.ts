@@ -1,8 +1,6 @@
 #!/usr/bin/env node
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { Command, CommanderError } from "commander";
-import { packageRoot } from "../native.js";
+import { packageVersion } from "../binary.js";
 import { Context } from "./context.js";
 import { registerEval } from "./eval.js";
 import { registerGames } from "./games.js";
@@ -16,10 +14,6 @@ import { registerTrain } from "./train.js";
 /** Every command, in the order of the help. A new one is a file and a line here. */
 const commands = [registerTrain, registerEval, registerPlay, registerPolicy, registerPlan, registerInfo, registerGames];
 
-function version(): string {
-  return (JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as { version: string }).version;
-}
-
 async function main(given: readonly string[]): Promise<number> {
   // `bellows --json train ...` means `bellows train ... --json`.
   const args = given[0] === "--json" && given.length > 1 ? [...given.slice(1), "--json"] : given;
@@ -29,7 +23,7 @@ async function main(given: readonly string[]): Promise<number> {
   context.listen();
   const program = new Command("bellows")
     .description("Trains small self-play PPO agents at hardware speed and certifies them exactly.")
-    .version(version())
+    .version(packageVersion() ?? "unknown")
     .exitOverride()
     .configureOutput({
       writeOut: (text) => output.text(text),
@@ -43,7 +37,7 @@ async function main(given: readonly string[]): Promise<number> {
         "  $ bellows train tictactoe                    train with the defaults, end with a certificate\n" +
         "  $ bellows play runs/DIR                      play against the result\n" +
         "  $ bellows train connect4 --minutes 10        train for ten minutes\n" +
-        "\nExit codes: 0 ok, 1 failed while running, 2 bad input, 130 interrupted.\n",
+        "\nExit codes: 0 ok, 1 failed while running (or no native binary loads), 2 bad input, 130 interrupted.\n",
     );
   for (const register of commands) register(program, context);
   try {

@@ -1,9 +1,7 @@
 // The library: SelfPlay and its typed errors.
 
-import { execFile } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import {
   BellowsError,
@@ -11,7 +9,6 @@ import {
   ClosedError,
   DeviceError,
   type Iteration,
-  NoBinaryError,
   OPTION_ROWS,
   OptionError,
   OutOfMemoryError,
@@ -19,7 +16,7 @@ import {
   SelfPlay,
   type SelfPlayOptions,
 } from "../../lib/index.js";
-import { main, root, scratch } from "./cli.js";
+import { scratch } from "./cli.js";
 
 const folder = scratch();
 
@@ -409,21 +406,5 @@ describe("close", () => {
     const run = await SelfPlay.create(tiny);
     await run[Symbol.asyncDispose]();
     await expect(run.evaluate()).rejects.toBeInstanceOf(ClosedError);
-  });
-});
-
-describe("the native binary", () => {
-  test("one that is named and does not load is a NoBinaryError with what was tried", async () => {
-    const env = { ...process.env, BELLOWS_BINARY: join(folder, "none.node") };
-    const failed = promisify(execFile)(process.execPath, [main, "info", "--json"], { env });
-    const { stdout, code } = (await failed.catch((error: unknown) => error)) as { stdout: string; code: number };
-    expect(code).toBe(1);
-    expect(JSON.parse(stdout)).toMatchObject({
-      type: "error",
-      code: "NO_BINARY",
-      message: expect.stringContaining("none.node"),
-    });
-    expect(new NoBinaryError("none", ["a"]).tried).toEqual(["a"]);
-    expect(root).not.toBe("");
   });
 });
