@@ -1,30 +1,27 @@
 // Checkpoint files: written so that a crash at any moment leaves the old file or the new one, read with distrust.
 
-import { createHash } from "node:crypto";
-import {
-  constants,
-  type FileHandle,
-  lstat,
-  open,
-  readdir,
-  readFile,
-  realpath,
-  rename,
-  stat,
-  unlink,
-} from "node:fs/promises";
+import { createHash, randomBytes } from "node:crypto";
+import { constants, type FileHandle, lstat, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { CheckpointError, fromNative, IoError, ioError } from "./errors.js";
+import { CheckpointError, errnoOf, fromNative, IoError, ioError } from "./errors.js";
 import type { ResolvedOptions, SelfPlayOptions } from "./names.gen.js";
 import { type NativeFile, native } from "./native.js";
 import { isPlainObject } from "./options.js";
+import { idSpace, isAlive } from "./owner.js";
 
-const TEMPORARY = /^\.(.+)\.(\d+)\.(\d+)\.bellows-tmp$/;
-let counter = 0;
+const TEMPORARY = /^\.(.+)\.(\d+)\.([0-9a-f]{8})([0-9a-f]{8})\.bellows-tmp$/;
 
-/** A name for a file that becomes `name` when it is whole; {@link removeStale} knows it. */
+/** After this long without a change nobody is still writing a file, whoever it was. */
+const FORGOTTEN_MS = 24 * 3600 * 1000;
+
+/** Temporary files and folders of this process that could not be removed when their time was over. */
+const abandoned = new Set<string>();
+
+/** A name for a file or folder that becomes `name` when it is whole; {@link removeStale} knows it. */
 export function temporaryName(directory: string, name: string): string {
-  return join(directory, `.${name}.${process.pid}.${++counter}.bellows-tmp`);
+  // Threads of this process share its id, so the rest is drawn; a long name would leave no room for it.
+  const rest = `${process.pid}.${idSpace}${randomBytes(4).toString("hex")}`;
+  return join(directory, `.${name.slice(0, 60)}.${rest}.bellows-tmp`);
 }
 
 /** Whether a name is one that {@link temporaryName} made. */
@@ -32,22 +29,30 @@ export function isTemporary(name: string): boolean {
   return TEMPORARY.test(name);
 }
 
-/** Whether a process with this id exists. */
-export function isAlive(pid: number): boolean {
+/** Removes a temporary file or folder, now or, where that fails, with the next ones. */
+export async function removeTemporary(path: string): Promise<void> {
   try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
+    await rm(path, { recursive: true, force: true });
+    abandoned.delete(path);
+  } catch {
+    abandoned.add(path);
   }
 }
 
-/** Removes what writers that died left in a directory. */
+/** Removes what writers that died, here or on another machine, left in a directory. */
 export async function removeStale(directory: string): Promise<void> {
   for (const name of await readdir(directory)) {
-    const match = TEMPORARY.exec(name);
-    if (match && !isAlive(Number(match[2]))) await unlink(join(directory, name)).catch(() => {});
+    const [, , pid, space] = TEMPORARY.exec(name) ?? [];
+    if (pid === undefined) continue;
+    const path = join(directory, name);
+    const dead = space === idSpace && !isAlive(Number(pid));
+    if (dead || abandoned.has(path) || (await isForgotten(path))) await removeTemporary(path);
   }
+}
+
+async function isForgotten(path: string): Promise<boolean> {
+  const status = await lstat(path).catch(() => null);
+  return status !== null && Date.now() - status.mtimeMs > FORGOTTEN_MS;
 }
 
 /** Makes names that were created or changed in a directory last. */
@@ -88,7 +93,8 @@ async function targetOf(path: string): Promise<string> {
 /**
  * Replaces a file's content at once: temporary file beside it, written whole, synced, renamed, directory synced.
  *
- * @throws {@link IoError}; the old content is then still there, and no temporary file is left
+ * @throws {@link IoError}. The old content is then still there, and no temporary file is left. Only where the directory
+ * could not be synced is the new content there already: whole, but a crash of the machine may bring the old one back.
  */
 export async function writeAtomic(path: string, data: Uint8Array | string, running = false): Promise<void> {
   const target = await targetOf(path);
@@ -105,7 +111,7 @@ export async function writeAtomic(path: string, data: Uint8Array | string, runni
     await syncDirectory(directory);
   } catch (error) {
     await handle?.close().catch(() => {});
-    await unlink(temporary).catch(() => {});
+    await removeTemporary(temporary);
     throw ioError(error, path, "cannot write", running);
   }
   await removeStale(directory).catch(() => {});
@@ -188,23 +194,60 @@ export function corrupt(path: string, what: string, field: string | null = null,
   });
 }
 
+/**
+ * Reads a file to its end. Node's readFile takes a read that gives less than was asked for, as file systems may, for the
+ * end of the file.
+ */
+export async function readWhole(path: string): Promise<Buffer> {
+  const handle = await open(path, "r");
+  try {
+    let bytes = Buffer.allocUnsafeSlow((await handle.stat()).size + 1);
+    for (let length = 0; ; ) {
+      if (length === bytes.length) bytes = Buffer.concat([bytes], 2 * length);
+      const most = Math.min(bytes.length - length, 1 << 30);
+      const { bytesRead } = await handle.read(bytes, length, most, null).catch((error: unknown) => {
+        if (errnoOf(error) === "EINTR") return { bytesRead: -1 };
+        throw error;
+      });
+      if (bytesRead === 0) return bytes.subarray(0, length);
+      if (bytesRead > 0) length += bytesRead;
+    }
+  } finally {
+    await handle.close().catch(() => {}); // takes nothing from what was read
+  }
+}
+
 /** Reads a file whole; any failure is a {@link CheckpointError} that names it. */
 export async function readBytes(path: string): Promise<Uint8Array> {
   try {
     if ((await stat(path)).isDirectory()) throw corrupt(path, "is a directory without checkpoints", "a directory");
-    return await readFile(path);
+    return await readWhole(path);
   } catch (error) {
     if (error instanceof CheckpointError) throw error;
-    const io = ioError(error, path, "cannot read the checkpoint");
-    if (!(io instanceof IoError)) throw error;
-    throw new CheckpointError(io.message, {
-      op: "checkpoint",
-      path,
-      received: io.errno,
-      expected: "a readable file",
-      cause: error,
-    });
+    throw unreadable(path, error);
   }
+}
+
+/** A file error as a {@link CheckpointError}; other errors as they are. */
+function unreadable(path: string, error: unknown): unknown {
+  const io = ioError(error, path, "cannot read the checkpoint");
+  if (!(io instanceof IoError)) return error;
+  return new CheckpointError(io.message, {
+    op: "checkpoint",
+    path,
+    received: io.errno,
+    expected: "a readable file",
+    cause: error,
+  });
+}
+
+/** Whether a checkpoint failed because the system could not read a file, which says nothing about what is in it. */
+export function isUnread(error: CheckpointError): boolean {
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+    const errno = errnoOf(cause);
+    if (errno !== null) return errno !== "ENOENT";
+  }
+  return false;
 }
 
 /** The strict parse of safetensors bytes. */
@@ -288,7 +331,11 @@ export function generationName(iteration: number): string {
 
 /** The checkpoints in a folder, newest first; none where there is no such folder. */
 export async function generations(folder: string): Promise<Generation[]> {
-  const names = await readdir(folder).catch(() => []);
+  const names = await readdir(folder).catch((error: unknown) => {
+    // Any other failure is no reason to believe that there are none.
+    if (["ENOENT", "ENOTDIR"].includes(errnoOf(error) ?? "")) return [];
+    throw unreadable(folder, error);
+  });
   const found: Generation[] = [];
   for (const name of names) {
     const match = GENERATION.exec(name);

@@ -11,38 +11,26 @@
 // checkpoints appear after what they refer to.
 
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
-import {
-  type FileHandle,
-  link,
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  rmdir,
-  stat,
-  unlink,
-  writeFile,
-} from "node:fs/promises";
-import { hostname } from "node:os";
+import { type FileHandle, mkdir, open, readdir, rename, rmdir, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import {
   type CheckpointFile,
   corrupt,
   generationName,
   generations,
-  isAlive,
   isTemporary,
+  isUnread,
   readCheckpoint,
+  readWhole,
   removeStale,
+  removeTemporary,
   syncDirectory,
   temporaryName,
   writeAtomic,
 } from "./checkpoint.js";
 import { BellowsError, CheckpointError, errnoOf, IoError, ioError, OptionError } from "./errors.js";
 import type { Iteration } from "./events.js";
+import { isLock, isTakeover, Lock } from "./lock.js";
 import { native, settled, take } from "./native.js";
 import { differences, isPlainObject, type ResolvedOptions, resolveEntries, toEntries } from "./options.js";
 import { internals, type SelfPlay } from "./selfplay.js";
@@ -50,99 +38,17 @@ import { internals, type SelfPlay } from "./selfplay.js";
 /** Options that a resumed run may change, since they change no results. */
 export const FREE_ON_RESUME = ["run.threads", "run.device"];
 
-interface Lock {
-  readonly pid: number;
-  /** When the process started, so that a reused id is not taken for it; "" where the system does not say. */
-  readonly start: string;
-  readonly host: string;
-}
-
-function startOf(pid: number): string {
-  try {
-    // Field 22 of stat; the second one, the command in parentheses, may contain anything.
-    const text = readFileSync(`/proc/${pid}/stat`, "latin1");
-    return text.slice(text.lastIndexOf(")") + 2).split(" ")[19] ?? "";
-  } catch {
-    return "";
-  }
-}
-
-function holds(lock: Lock): boolean {
-  if (lock.host !== hostname()) return true; // another machine's process: cannot be asked
-  return isAlive(lock.pid) && (lock.start === "" || startOf(lock.pid) === lock.start);
-}
-
-function parseLock(text: string): Lock | null {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (!isPlainObject(value)) return null;
-    const { pid, start, host } = value;
-    if (typeof pid !== "number" || typeof start !== "string" || typeof host !== "string") return null;
-    return { pid, start, host };
-  } catch {
-    return null;
-  }
-}
-
-/** Takes the lock of a directory, from a dead process if need be. */
-async function takeLock(directory: string): Promise<string> {
-  const path = join(directory, "lock");
-  const own: Lock = { pid: process.pid, start: startOf(process.pid), host: hostname() };
-  const mine = temporaryName(directory, "lock");
-  const text = `${JSON.stringify(own)}\n`;
-  try {
-    // Linked into place whole, so that no reader ever sees half of it.
-    await writeFile(mine, text, { flag: "wx" });
-    for (let attempt = 0; attempt < 10; ++attempt) {
-      try {
-        await link(mine, path);
-        return text;
-      } catch (error) {
-        const errno = errnoOf(error);
-        if (errno !== "EEXIST") {
-          // A file system without links.
-          await writeFile(path, text, { flag: "wx" });
-          return text;
-        }
-      }
-      const found = await readFile(path, "utf8").catch(() => null);
-      if (found === null) continue;
-      const holder = parseLock(found);
-      if (holder && holds(holder)) {
-        const elsewhere = holder.host === hostname() ? "" : ` of ${holder.host} (if it is gone, delete ${path})`;
-        throw new BellowsError("LOCKED", `${directory} is in use by process ${holder.pid}${elsewhere}`, {
-          op: "rundir",
-          path: directory,
-          received: `locked by process ${holder.pid}`,
-          expected: "a run directory that no other process works in",
-        });
-      }
-      // Moved aside, then looked at again: another process may have replaced it in between.
-      const aside = temporaryName(directory, "lock");
-      await rename(path, aside).catch(() => {});
-      const moved = await readFile(aside, "utf8").catch(() => null);
-      if (moved !== null && moved !== found) await link(aside, path).catch(() => {});
-      await unlink(aside).catch(() => {});
-    }
-    throw new BellowsError("LOCKED", `the lock of ${directory} cannot be taken`, { op: "rundir", path: directory });
-  } catch (error) {
-    throw ioError(error, path, "cannot lock the run directory");
-  } finally {
-    await unlink(mine).catch(() => {});
-  }
-}
-
 async function readConfig(directory: string): Promise<ResolvedOptions> {
   const path = join(directory, "config.json");
   let text: string;
   try {
-    text = await readFile(path, "utf8");
+    text = (await readWhole(path)).toString("utf8");
   } catch (error) {
     const errno = errnoOf(error) ?? "";
+    if (!["ENOENT", "ENOTDIR"].includes(errno)) throw ioError(error, path, "cannot read the run's options");
     const status = await stat(directory).catch(() => null);
-    const missing =
-      status === null ? "there is no such directory" : status.isDirectory() ? null : "it is not a directory";
-    const why = missing ?? (errno === "ENOENT" ? "config.json is missing" : `config.json cannot be read (${errno})`);
+    const missing = status === null ? "there is no such directory" : "it is not a directory";
+    const why = status?.isDirectory() ? "config.json is missing" : missing;
     throw new IoError(`${directory} holds no run: ${why}`, {
       op: "rundir",
       path: directory,
@@ -185,13 +91,13 @@ function isEnd(line: unknown): line is Record<string, unknown> {
 export class RunDirectory {
   readonly path: string;
   readonly options: ResolvedOptions;
-  readonly #lock: string;
+  #lock: Lock;
   #metrics: FileHandle | undefined;
-  #syncing: Promise<void> | undefined;
+  #syncing: Promise<unknown> | undefined;
   #members = new Map<number, string>();
   #references = new Map<string, readonly string[]>();
 
-  private constructor(path: string, options: ResolvedOptions, lock: string) {
+  private constructor(path: string, options: ResolvedOptions, lock: Lock) {
     this.path = path;
     this.options = options;
     this.#lock = lock;
@@ -207,17 +113,15 @@ export class RunDirectory {
 
   /** Refuses a path that {@link create} could not use, before any work is done. */
   static async check(path: string): Promise<void> {
-    let names: string[];
     try {
-      names = await readdir(path);
+      const names = await readdir(path);
+      // A lock of ours without a run: whoever was filling the folder died, or taking the lock will tell who it is.
+      if (names.every((name) => name === "lock" || isTemporary(name) || isTakeover(name))) {
+        if (!names.includes("lock") || (await isLock(path))) return;
+      }
     } catch (error) {
       if (errnoOf(error) === "ENOENT") return;
       throw ioError(error, path, "cannot use the run directory");
-    }
-    // A lock of ours without a run: whoever was filling the folder died, or takeLock() will find who it is.
-    if (names.every((name) => name === "lock" || isTemporary(name))) {
-      if (!names.includes("lock")) return;
-      if (parseLock(await readFile(join(path, "lock"), "utf8").catch(() => ""))) return;
     }
     throw new BellowsError(
       "USAGE",
@@ -239,30 +143,12 @@ export class RunDirectory {
   static async create(path: string, options: ResolvedOptions): Promise<RunDirectory> {
     await RunDirectory.check(path);
     const full = resolve(path);
-    const parent = dirname(full);
-    const prepared = join(parent, `.${basename(full)}.${process.pid}.new`);
     const config = `${JSON.stringify(options, null, 2)}\n`;
     try {
-      let lock: string;
-      if ((await stat(full).catch(() => null))?.isDirectory()) {
-        lock = await fill(full, config);
-      } else {
-        await makeFolders(parent);
-        await removePrepared(parent, basename(full));
-        try {
-          await mkdir(prepared);
-          lock = await fill(prepared, config);
-          await rename(prepared, full);
-        } catch (error) {
-          await rm(prepared, { recursive: true, force: true });
-          await RunDirectory.check(path); // another process may have made one meanwhile
-          throw error;
-        }
-        await syncDirectory(parent);
-      }
-      return new RunDirectory(path, options, lock);
+      const exists = (await stat(full).catch(() => null))?.isDirectory() ?? false;
+      return new RunDirectory(path, options, exists ? await fill(full, config) : await prepare(full, config));
     } catch (error) {
-      // What failed was in a folder that is gone again: the error names the one that was asked for.
+      // What failed may have been in a folder that is gone again: the error names the one that was asked for.
       const cause = error instanceof IoError ? error.cause : error;
       throw ioError(cause, path, "cannot make the run directory");
     }
@@ -276,11 +162,13 @@ export class RunDirectory {
   /** Opens the folder of a run that was interrupted, or has ended. */
   static async open(path: string): Promise<RunDirectory> {
     const options = await readConfig(path);
-    const lock = await takeLock(path);
+    const lock = await Lock.take(path);
     const directory = new RunDirectory(path, options, lock);
     try {
-      await mkdir(directory.#opponents, { recursive: true });
-      for (const folder of [path, directory.checkpoints, directory.#opponents]) await removeStale(folder);
+      const folders = [path, directory.checkpoints, directory.#opponents];
+      for (const folder of folders.slice(1)) await makeFolders(folder);
+      for (const folder of folders) await syncDirectory(folder);
+      for (const folder of folders) await removeStale(folder);
     } catch (error) {
       await directory.close();
       throw ioError(error, path, "cannot use the run directory");
@@ -291,13 +179,13 @@ export class RunDirectory {
   /** How the run in a folder ended; null while it has not. Nothing is changed, so it may be read-only. */
   static async result(directory: string): Promise<StoredResult | null> {
     const path = join(directory, "result.json");
-    const text = await readFile(path, "utf8").catch((error: unknown) => {
+    const bytes = await readWhole(path).catch((error: unknown) => {
       if (errnoOf(error) === "ENOENT") return null;
       throw ioError(error, path, "cannot read the result");
     });
-    if (text === null) return null;
+    if (bytes === null) return null;
     try {
-      const value: unknown = JSON.parse(text);
+      const value: unknown = JSON.parse(bytes.toString("utf8"));
       if (isPlainObject(value) && isEnd(value.line) && typeof value.exitCode === "number") {
         return { line: value.line, exitCode: value.exitCode };
       }
@@ -314,7 +202,7 @@ export class RunDirectory {
   /**
    * Restores the newest valid generation into a run that was made with {@link options}.
    *
-   * @param warn - told of generations that cannot be used; they are renamed to `NAME.corrupt`
+   * @param warn - told of generations that cannot be used; damaged ones are renamed to `NAME.corrupt`
    * @returns the iteration restored, 0 where there is no checkpoint yet
    */
   async restore(run: SelfPlay, warn: (message: string) => void): Promise<number> {
@@ -334,7 +222,7 @@ export class RunDirectory {
       } catch (error) {
         if (!(error instanceof CheckpointError)) throw error;
         first ??= error;
-        broken.push(path);
+        if (!isUnread(error)) broken.push(path);
         warn(error.message);
       }
     }
@@ -374,7 +262,7 @@ export class RunDirectory {
   async openMetrics(iteration: number): Promise<number> {
     const path = join(this.path, "metrics.jsonl");
     try {
-      const text = await readFile(path).catch((error: unknown) => {
+      const text = await readWhole(path).catch((error: unknown) => {
         if (errnoOf(error) === "ENOENT") return Buffer.alloc(0);
         throw error;
       });
@@ -410,8 +298,15 @@ export class RunDirectory {
       throw ioError(error, join(this.path, "metrics.jsonl"), "cannot write the metrics", true);
     }
     // Beside the next iteration: waiting for the disk would cost some of them a tenth of their time.
-    this.#syncing = this.#metrics?.datasync();
-    this.#syncing?.catch(() => {}); // reported by whoever waits for it
+    this.#syncing = Promise.all([this.#metrics?.datasync(), this.#keepLock()]);
+    this.#syncing.catch(() => {}); // reported by whoever waits for it
+  }
+
+  /** Notices when somebody has removed the lock: with another process at work here, this one must not go on. */
+  async #keepLock(): Promise<void> {
+    if (await this.#lock.isKept()) return;
+    await this.#lock.release();
+    this.#lock = await Lock.take(this.path);
   }
 
   async #syncMetrics(): Promise<void> {
@@ -435,6 +330,8 @@ export class RunDirectory {
         await unlink(old.path);
         this.#references.delete(old.path);
       }
+      // What a generation refers to that could not be read is not known.
+      if (!found.slice(0, this.options.run.checkpoints).every(({ path }) => this.#references.has(path))) return path;
       const needed = new Set([...this.#references.values()].flat());
       for (const name of await readdir(this.#opponents)) {
         const hash = /^([0-9a-f]{64})\.safetensors$/.exec(name)?.[1];
@@ -472,15 +369,7 @@ export class RunDirectory {
     await this.#syncing?.catch(() => {});
     await this.#metrics?.close().catch(() => {});
     this.#metrics = undefined;
-    const path = join(this.path, "lock");
-    if ((await readFile(path, "utf8").catch(() => null)) === this.#lock) await unlink(path).catch(() => {});
-  }
-
-  /** Undoes {@link create} for a run that never began. */
-  async discard(): Promise<void> {
-    await this.close();
-    for (const name of ["metrics.jsonl", "config.json"]) await unlink(join(this.path, name)).catch(() => {});
-    for (const folder of [this.#opponents, this.checkpoints, this.path]) await rmdir(folder).catch(() => {});
+    await this.#lock.release();
   }
 }
 
@@ -493,18 +382,41 @@ async function makeFolders(path: string): Promise<void> {
     if (errno === "ENOENT" && dirname(path) !== path) {
       await makeFolders(dirname(path));
       await mkdir(path);
-    } else if (!(await stat(path).catch(() => null))?.isDirectory()) {
-      throw error;
+    } else {
+      const status = await stat(path).catch((reason: unknown) => {
+        throw errno === "EEXIST" ? reason : error;
+      });
+      if (!status.isDirectory()) throw error;
     }
   }
 }
 
-/** Removes folders that dead processes were preparing for the same place. */
-async function removePrepared(parent: string, name: string): Promise<void> {
-  for (const found of await readdir(parent)) {
-    const [, pid] = /\.(\d+)\.new$/.exec(found) ?? [];
-    if (!pid || found !== `.${name}.${pid}.new` || isAlive(Number(pid))) continue;
-    await rm(join(parent, found), { recursive: true, force: true });
+/** Makes a run's folder beside its place and moves it there. */
+async function prepare(full: string, config: string): Promise<Lock> {
+  const parent = dirname(full);
+  await makeFolders(parent);
+  await removeStale(parent).catch(() => {}); // somebody else's folder, it may be
+  const prepared = temporaryName(parent, basename(full));
+  let lock: Lock | undefined;
+  try {
+    await mkdir(prepared);
+    lock = await fill(prepared, config);
+    lock.moveTo(full);
+    await rename(prepared, full);
+  } catch (error) {
+    await lock?.release();
+    await removeTemporary(prepared);
+    await RunDirectory.check(full); // another process may have made one meanwhile
+    throw error;
+  }
+  try {
+    await syncDirectory(parent);
+    return lock;
+  } catch (error) {
+    await clear(full);
+    await lock.release();
+    await rmdir(full).catch(() => {});
+    throw error;
   }
 }
 
@@ -512,12 +424,42 @@ async function removePrepared(parent: string, name: string): Promise<void> {
  * Fills a new folder: the lock, then what makes it a run's. Killed before that it still counts as empty, killed after
  * it a resume makes the rest.
  */
-async function fill(folder: string, config: string): Promise<string> {
-  const lock = await takeLock(folder);
-  await writeAtomic(join(folder, "config.json"), config);
-  await mkdir(join(folder, "checkpoints", "opponents"), { recursive: true });
-  await writeFile(join(folder, "metrics.jsonl"), "");
-  return lock;
+async function fill(folder: string, config: string): Promise<Lock> {
+  const lock = await Lock.take(folder);
+  try {
+    await RunDirectory.check(folder); // its last holder may have made a run here
+    try {
+      await writeAtomic(join(folder, "config.json"), config);
+      for (const name of ["checkpoints", join("checkpoints", "opponents")]) await mkdir(join(folder, name));
+      await (await open(join(folder, "metrics.jsonl"), "wx")).close();
+      await syncDirectory(join(folder, "checkpoints"));
+      await syncDirectory(folder);
+      return lock;
+    } catch (error) {
+      await clear(folder);
+      throw error;
+    }
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+/** Undoes {@link fill}. The options go last: a folder where that fails half way is still a run's. */
+async function clear(folder: string): Promise<void> {
+  try {
+    await unlink(join(folder, "metrics.jsonl")).catch(ignoreMissing);
+    for (const name of [join("checkpoints", "opponents"), "checkpoints"]) {
+      await rmdir(join(folder, name)).catch(ignoreMissing);
+    }
+    await unlink(join(folder, "config.json")).catch(ignoreMissing);
+  } catch {
+    // Whatever made the run fail lets this fail too.
+  }
+}
+
+function ignoreMissing(error: unknown): void {
+  if (errnoOf(error) !== "ENOENT") throw error;
 }
 
 /** The iteration of a metrics line; infinite for a line that is none. */

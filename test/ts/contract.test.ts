@@ -3,10 +3,10 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { hostname } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { OPTION_ROWS } from "../../lib/names.gen.js";
+import { self } from "../../lib/owner.js";
 import { bellows, type Finished, main, root, scratch, start, tiny, tinyPool } from "./cli.js";
 
 const folder = scratch();
@@ -381,7 +381,7 @@ describe("bad input of train", () => {
     // What a process leaves that dies while it fills the folder.
     const begun = join(folder, "begun-out");
     mkdirSync(begun);
-    writeFileSync(join(begun, "lock"), JSON.stringify({ pid: 999999999, start: "1", host: hostname() }));
+    writeFileSync(join(begun, "lock"), JSON.stringify({ ...self(), pid: 999999999 }));
     expect((await train(...tiny, "--out", begun)).code).toBe(0);
     const foreign = join(folder, "foreign-out");
     mkdirSync(foreign);

@@ -9,11 +9,12 @@ import {
   readlinkSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { writeAtomic } from "../../lib/checkpoint.js";
+import { temporaryName, writeAtomic } from "../../lib/checkpoint.js";
 import { IoError } from "../../lib/errors.js";
 import { bellows, main, scratch, tiny, tinyPool } from "./cli.js";
 
@@ -57,10 +58,21 @@ describe("writeAtomic", () => {
 
   test("removes temporary files of dead processes, and no others", async () => {
     const dead = Number(execFileSync(process.execPath, ["-p", "process.pid"], { encoding: "utf8" }));
-    const names = [`.file.${dead}.1.bellows-tmp`, `.file.${process.ppid}.1.bellows-tmp`, ".other.bellows-tmp"];
-    for (const name of names) writeFileSync(join(folder, name), "");
+    const names = [".file", ".folder", ".other"].map((name) => basename(temporaryName(folder, name.slice(1))));
+    const [own = "", ofDead = "", ofOther = ""] = names;
+    const gone = [
+      own.replace(`.${process.pid}.`, `.${dead}.`),
+      ofDead.replace(`.${process.pid}.`, `.${dead}.`),
+      ofOther.replace(/\.\d+\..{8}/, `.${dead}.00000000`),
+    ];
+    // Whether a process of another machine is dead is not known, until nobody can be writing any more.
+    const kept = [own, ofOther.replace(/\.\d+\..{8}/, `.${dead}.ffffffff`), `.file.${dead}.1.bellows-tmp`];
+    mkdirSync(join(folder, gone[1]!));
+    for (const name of [gone[0]!, join(gone[1]!, "inside"), gone[2]!, ...kept]) writeFileSync(join(folder, name), "");
+    utimesSync(join(folder, gone[2]!), 0, 0);
     await writeAtomic(join(folder, "file"), "x");
-    expect(names.map((name) => existsSync(join(folder, name)))).toEqual([false, true, true]);
+    expect(gone.map((name) => existsSync(join(folder, name)))).toEqual([false, false, false]);
+    expect(kept.map((name) => existsSync(join(folder, name)))).toEqual([true, true, true]);
   });
 });
 
