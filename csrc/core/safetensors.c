@@ -41,13 +41,14 @@ static bool is_dtype(int dtype) { return dtype >= 0 && dtype < BW_DTYPE_COUNT; }
 const char* bw_dtype_name(bw_dtype dtype) { return is_dtype((int)dtype) ? kDtypes[dtype].name : "unknown"; }
 size_t bw_dtype_bytes(bw_dtype dtype) { return is_dtype((int)dtype) ? kDtypes[dtype].bytes : 0; }
 
-// A BW_CHECKPOINT failure at `path`: a tensor's name or a part of the header.
+// A BW_CHECKPOINT failure at `path`: a tensor's name (quotes stand for the empty one) or a part of the header.
 #if defined(__GNUC__)
 __attribute__((format(printf, 4, 5)))
 #endif
 static bw_status
 refuse(bw_error* error, const char* op, const char* path, const char* format, ...) {
   char text[256];
+  if (!path[0]) path = "\"\"";
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(text, sizeof text, format, arguments);

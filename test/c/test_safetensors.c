@@ -319,6 +319,7 @@ static void test_offsets(void) {
   refuses("{" T("a", "U8", "[1]", 0, 1) "," T("a", "U8", "[1]", 1, 2) "}", 2, "a", "two tensors");
   refuses("{" T("a", "U8", "[1]", 0, 1) "," T("\\u0061", "U8", "[1]", 1, 2) "}", 2, "a", "two tensors");
   refuses("{" T("a", "F32", "[1]", 0, 3) "}", 3, "a", "need 4 bytes");
+  refuses("{" T("", "F32", "[1]", 0, 3) "}", 3, "\"\"", "need 4 bytes");  // a path is never empty
   refuses("{" T("a", "F32", "[2]", 0, 4) "}", 4, "a", "need 8 bytes");
   refuses("{" T("a", "F32", "[0]", 0, 4) "}", 4, "a", "need 0 bytes");
   // Products that wrap around 2^64 to the size of the data.
