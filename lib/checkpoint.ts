@@ -353,8 +353,10 @@ export async function newestCheckpoint(
   path: string,
   skipped: (error: CheckpointError) => void = () => {},
 ): Promise<CheckpointFile> {
-  const isDirectory = (await stat(path).catch(() => null))?.isDirectory() ?? false;
-  if (!isDirectory) return readCheckpoint(path);
+  const status = await stat(path).catch((error: unknown) => {
+    throw unreadable(path, error);
+  });
+  if (!status.isDirectory()) return readCheckpoint(path);
   const inside = await generations(join(path, "checkpoints"));
   let first: CheckpointError | undefined;
   for (const generation of inside.length > 0 ? inside : await generations(path)) {

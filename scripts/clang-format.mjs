@@ -29,7 +29,7 @@ try {
   command = "clang-format-15";
 }
 
-const files = ["csrc", "test/c", "test/fuzz", "bench"].flatMap(sources);
+const files = ["csrc", "test/c", "test/fuzz", "test/slow", "bench"].flatMap(sources);
 const args = check ? ["--dry-run", "-Werror"] : ["-i"];
 const done = spawnSync(command, [...args, ...files], { cwd: root, stdio: "inherit" });
 if (done.error) {
