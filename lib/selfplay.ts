@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
-import { markAsUntransferable } from "node:worker_threads";
 import {
   type CheckpointFile,
   corrupt,
@@ -452,8 +451,6 @@ export class SelfPlay implements AsyncDisposable {
   async weights(): Promise<Float32Array> {
     const buffer = await settled(this.#engine.weights());
     if (this.#closing) throw new ClosedError("weights");
-    // Moved to another thread it would outlive the engine's memory.
-    markAsUntransferable(buffer);
     if (this.#weights?.buffer !== buffer) this.#weights = new Float32Array(buffer);
     return this.#weights;
   }
