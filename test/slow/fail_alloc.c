@@ -18,10 +18,10 @@
 #include <unistd.h>
 
 struct control {
-  uint64_t at;    // which allocation fails, counted from 1; 0 for none
-  uint64_t seen;  // allocations of the addon since the test last wrote
-  uint64_t hits;  // those that failed
-  uint64_t live;  // allocations of the addon that were not given back, while `at` is not 0
+  uint64_t at;      // which allocation fails, counted from 1; 0 for none
+  uint64_t seen;    // allocations of the addon since the test last wrote
+  uint64_t hits;    // those that failed
+  uint64_t live;    // allocations of the addon that were not given back, while `at` is not 0
   uint64_t refuse;  // functions of Node-API that fail, as a sum of enum refusal
 };
 
@@ -38,9 +38,7 @@ static __thread bool refuse, inside;
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-static bool within(const range* r, const void* address) {
-  return (uintptr_t)address - r->begin < r->end - r->begin;
-}
+static bool within(const range* r, const void* address) { return (uintptr_t)address - r->begin < r->end - r->begin; }
 
 static int find_range(struct dl_phdr_info* info, size_t size, void* context) {
   (void)size;
@@ -175,7 +173,7 @@ static int replace(struct dl_phdr_info* info, size_t size, void* context) {
   }
   const ElfW(Sym)* symbols = NULL;
   const char* strings = NULL;
-  const ElfW(Rela)* tables[2] = {NULL, NULL};
+  const ElfW(Rela) * tables[2] = {NULL, NULL};
   size_t bytes[2] = {0, 0};
   for (; entry && entry->d_tag != DT_NULL; ++entry) {
     if (entry->d_tag == DT_SYMTAB) symbols = (void*)entry->d_un.d_ptr;
