@@ -2,6 +2,7 @@
 
 import { createHash, randomBytes } from "node:crypto";
 import { constants, type FileHandle, lstat, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
+import { totalmem } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { CheckpointError, errnoOf, fromNative, IoError, ioError } from "./errors.js";
 import type { ResolvedOptions, SelfPlayOptions } from "./names.gen.js";
@@ -220,12 +221,21 @@ export async function readWhole(path: string): Promise<Buffer> {
 /** Reads a file whole; any failure is a {@link CheckpointError} that names it. */
 export async function readBytes(path: string): Promise<Uint8Array> {
   try {
-    if ((await stat(path)).isDirectory()) throw corrupt(path, "is a directory without checkpoints", "a directory");
+    const status = await stat(path);
+    if (status.isDirectory()) throw corrupt(path, "is a directory without checkpoints", "a directory");
+    // A pipe may wait for its writer forever, a device may have no end.
+    if (!status.isFile()) throw corrupt(path, "is not a regular file", "a pipe, socket or device");
+    if (status.size > totalmem()) throw tooLarge(path, status.size);
     return await readWhole(path);
   } catch (error) {
     if (error instanceof CheckpointError) throw error;
+    if (error instanceof RangeError) throw tooLarge(path, (await stat(path)).size, error);
     throw unreadable(path, error);
   }
+}
+
+function tooLarge(path: string, size: number, cause?: unknown): CheckpointError {
+  return corrupt(path, `is too large to be read: ${size} bytes`, `${size} bytes`, cause);
 }
 
 /** A file error as a {@link CheckpointError}; other errors as they are. */
@@ -295,7 +305,7 @@ export async function readCheckpoint(path: string): Promise<CheckpointFile> {
     throw corrupt(path, "the content does not match its checksum: the file is damaged", "another checksum");
   }
   const { seconds, stopped } = parseJson(path, file, KEYS.run);
-  if (typeof seconds !== "number" || !(seconds >= 0)) {
+  if (typeof seconds !== "number" || !(seconds >= 0 && seconds < Number.POSITIVE_INFINITY)) {
     throw corrupt(path, `the metadata "${KEYS.run}" has no valid seconds`, KEYS.run);
   }
   const opponents = new Map<number, string>();

@@ -27,8 +27,8 @@ export function describe(value: unknown): string {
     case "string":
       return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value);
     case "object": {
-      const name = (value as object).constructor?.name;
-      return name && name !== "Object" ? `an object of class ${name}` : "an object";
+      const name: unknown = (value as object).constructor?.name;
+      return typeof name === "string" && !["", "Object"].includes(name) ? `an object of class ${name}` : "an object";
     }
     case "function":
       return "a function";

@@ -137,7 +137,6 @@ export class SelfPlay implements AsyncDisposable {
   #seconds = 0;
   #clock: number | null = null;
   #stopped: "certificate" | null = null;
-  #weights: Float32Array | undefined;
   #source: string | null = null;
   #withoutOpponents = false;
 
@@ -197,7 +196,8 @@ export class SelfPlay implements AsyncDisposable {
     if (args.opponents !== undefined && typeof args.opponents !== "boolean") {
       refuse("load.opponents", args.opponents, "true or false");
     }
-    if (typeof path !== "string" || path === "") refuse("load.path", path, "the name of a file or run directory");
+    if (typeof path !== "string" || path === "" || path.includes("\0"))
+      refuse("load.path", path, "the name of a file or run directory");
     return SelfPlay.#fromFile(await newestCheckpoint(path), args);
   }
 
@@ -208,6 +208,7 @@ export class SelfPlay implements AsyncDisposable {
       const overrides = toEntries({ run: { threads: args.threads, device: args.device } });
       // Options of the file first: what is wrong there is the file's fault, what is wrong in args the caller's.
       take(native().resolve(gameOf(entries), entries), "entries");
+      checkNetSize(file, take(native().plan(gameOf(entries), entries), "rows"));
       run = await SelfPlay.#start([...entries, ...overrides]);
     } catch (error) {
       const ofCaller = error instanceof OptionError && (args.threads !== undefined || args.device !== undefined);
@@ -444,22 +445,16 @@ export class SelfPlay implements AsyncDisposable {
     return toProfile(this.#engine.profile());
   }
 
-  /**
-   * The weights as the last finished iteration left them: a view of the engine's own memory, which the next call
-   * renews and {@link close} empties. See {@link tensors} for what lies where.
-   */
+  /** A copy of the weights as the last finished iteration left them. See {@link tensors} for what lies where. */
   async weights(): Promise<Float32Array> {
-    const buffer = await settled(this.#engine.weights());
-    if (this.#closing) throw new ClosedError("weights");
-    if (this.#weights?.buffer !== buffer) this.#weights = new Float32Array(buffer);
-    return this.#weights;
+    // Once more, into memory of JavaScript's own: what an addon lends must not be moved to a thread that outlives it.
+    return new Float32Array(await settled(this.#engine.weights())).slice();
   }
 
   /** SHA-256 of the weights' bytes (fp32, little-endian, in the order of {@link tensors}), in hexadecimal. */
   async weightsHash(): Promise<string> {
-    const weights = await this.weights();
-    const bytes = new Uint8Array(weights.buffer, weights.byteOffset, weights.byteLength);
-    return createHash("sha256").update(bytes).digest("hex");
+    const weights = await settled(this.#engine.weights());
+    return createHash("sha256").update(new Uint8Array(weights)).digest("hex");
   }
 
   /**
@@ -467,7 +462,7 @@ export class SelfPlay implements AsyncDisposable {
    * once or not at all.
    */
   async save(path: string): Promise<void> {
-    if (typeof path !== "string" || path === "") refuse("save.path", path, "the name of a file");
+    if (typeof path !== "string" || path === "" || path.includes("\0")) refuse("save.path", path, "the name of a file");
     const bytes = await this.#encode(true, {});
     await writeAtomic(path, bytes);
   }
@@ -485,7 +480,6 @@ export class SelfPlay implements AsyncDisposable {
 
   /** Ends what runs, frees the memory, joins the thread. Calls after it reject with {@link ClosedError}. */
   close(): Promise<void> {
-    this.#weights = undefined;
     this.#closing ??= this.#engine.close();
     return this.#closing;
   }
@@ -502,6 +496,15 @@ export class SelfPlay implements AsyncDisposable {
       stopped: (run) => run.#stopped,
     };
   }
+}
+
+/** Refuses options that describe a net which the file cannot hold, before memory for it is taken. */
+function checkNetSize(file: CheckpointFile, rows: readonly PlanRow[]): void {
+  // The weights and the optimiser's two moments.
+  const needed = 3 * rows.find(({ group, name }) => group === "net" && name === "agent")!.bytes;
+  if (needed <= file.bytes.length) return;
+  const what = `its options describe a net of ${needed} bytes, and the file has ${file.bytes.length}`;
+  throw corrupt(file.path, what, "net");
 }
 
 function refuse(path: string, value: unknown, expected: string): never {

@@ -188,6 +188,7 @@ Napi::Array SpansObject(Napi::Env env, const bw_prof& prof) {
 Napi::Object FileObject(Napi::Env env, const bw_safetensors& file, const uint8_t* base) {
   Napi::Object metadata = Napi::Object::New(env);
   for (int i = 0; i < file.metadata_count; ++i) {
+    Napi::HandleScope scope(env);
     const bw_metadata entry = bw_safetensors_entry(&file, i);
     // As an own property, whatever its name: a file may say "__proto__".
     napi_property_descriptor property{};
@@ -198,6 +199,7 @@ Napi::Object FileObject(Napi::Env env, const bw_safetensors& file, const uint8_t
   }
   Napi::Array tensors = Napi::Array::New(env, static_cast<size_t>(file.tensor_count));
   for (int i = 0; i < file.tensor_count; ++i) {
+    Napi::HandleScope scope(env);
     const bw_tensor tensor = bw_safetensors_tensor(&file, i);
     Napi::Object object = Napi::Object::New(env);
     Napi::Array shape = Napi::Array::New(env, static_cast<size_t>(tensor.rank));
