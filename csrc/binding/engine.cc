@@ -72,19 +72,6 @@ struct Member {
   Bytes weights;
 };
 
-struct View {
-  const float* weights = nullptr;
-  int64_t count = 0;
-};
-
-// The engine lends one host buffer to weights and pool members alike: after a member has been in it, JavaScript's view
-// of the weights is renewed.
-bw_status RenewView(bw_selfplay* run, bw_error* error) {
-  const float* weights = nullptr;
-  int64_t count = 0;
-  return bw_selfplay_weights(run, &weights, &count, error);
-}
-
 struct Seats {
   bw_shares seat[2];
 };
@@ -183,12 +170,11 @@ void Engine::Define(Napi::Env env, Napi::Object exports) {
   exports.Set("Engine", constructor);
 }
 
-Engine::Engine() : state_(std::make_shared<EngineState>()), self_(std::make_shared<Engine*>(this)) {}
+Engine::Engine() : state_(std::make_shared<EngineState>()) {}
 
 // Reached by garbage collection of an engine that nobody closed (nothing is pending then: a pending job holds the
 // object), or at the end of the environment (the worker is stopped by then).
 Engine::~Engine() {
-  *self_ = nullptr;
   if (worker_) worker_->Stop();
 }
 
@@ -425,7 +411,7 @@ Napi::Value Engine::PoolSnapshots(const Napi::CallbackInfo& info) {
                                   BW_TRY(bw_selfplay_pool_get(state->run, slot, &snapshot, &weights, error));
                                   snapshots.push_back(snapshot);
                                 }
-                                return count > 0 ? RenewView(state->run, error) : BW_OK;
+                                return BW_OK;
                               },
                               [](Napi::Env e, std::vector<int64_t>& snapshots) {
                                 Napi::Array array = Napi::Array::New(e, snapshots.size());
@@ -450,7 +436,7 @@ Napi::Value Engine::PoolGet(const Napi::CallbackInfo& info) {
                          const float* weights = nullptr;
                          BW_TRY(bw_selfplay_pool_get(state->run, slot, &member.snapshot, &weights, error));
                          std::memcpy(member.weights.data, weights, bytes);
-                         return RenewView(state->run, error);
+                         return BW_OK;
                        },
                        [](Napi::Env e, Member& member) {
                          Napi::Object object = Napi::Object::New(e);
@@ -488,44 +474,22 @@ Napi::Value Engine::PoolPut(const Napi::CallbackInfo& info) {
                        [](Napi::Env e, int&) { return e.Undefined(); }));
 }
 
-// weights(): an ArrayBuffer over the run's own fp32 weights, refreshed by this call, detached by close(). One buffer
-// a run: each call gives the same one while it lives.
+// weights(): a copy of the fp32 weights. A view of the run's own memory could be moved to another ArrayBuffer
+// (ArrayBuffer.prototype.transfer, or a worker) that outlives the run.
 Napi::Value Engine::Weights(const Napi::CallbackInfo& info) {
   std::shared_ptr<EngineState> state = state_;
-  return Post(info.Env(), MakeJob<View>(
+  return Post(info.Env(), MakeJob<Bytes>(
                               "selfplay.weights",
-                              [state](View& view, bw_error* error) {
-                                return bw_selfplay_weights(state->run, &view.weights, &view.count, error);
+                              [state](Bytes& bytes, bw_error* error) -> bw_status {
+                                const float* weights = nullptr;
+                                int64_t count = 0;
+                                BW_TRY(bw_selfplay_weights(state->run, &weights, &count, error));
+                                size_t size = static_cast<size_t>(count) * sizeof(float);
+                                BW_TRY(bytes.Allocate(size, "selfplay.weights", error));
+                                std::memcpy(bytes.data, weights, size);
+                                return BW_OK;
                               },
-                              [this](Napi::Env e, View& view) -> Napi::Value {
-                                size_t bytes = static_cast<size_t>(view.count) * sizeof(float);
-                                // Closed while this promise was on its way: the memory is gone.
-                                if (closed_) return Napi::ArrayBuffer::New(e, 0);
-                                if (!view_.IsEmpty()) {
-                                  Napi::ArrayBuffer known = view_.Value();
-                                  if (!known.IsEmpty()) return known;
-                                }
-                                auto* hold = new std::shared_ptr<Engine*>(self_);
-                                napi_value buffer = nullptr;
-                                napi_status status = napi_create_external_arraybuffer(
-                                    e, const_cast<float*>(view.weights), bytes,
-                                    [](napi_env, void*, void* hint) {
-                                      auto* held = static_cast<std::shared_ptr<Engine*>*>(hint);
-                                      if (**held) (**held)->Unref();
-                                      delete held;
-                                    },
-                                    hold, &buffer);
-                                if (status != napi_ok) {
-                                  delete hold;
-                                  Napi::ArrayBuffer copy = Napi::ArrayBuffer::New(e, bytes);
-                                  if (!copy.IsEmpty()) std::memcpy(copy.Data(), view.weights, bytes);
-                                  return copy;
-                                }
-                                Ref();
-                                Napi::ArrayBuffer array(e, buffer);
-                                view_ = Napi::Reference<Napi::ArrayBuffer>::New(array, 0);
-                                return array;
-                              }));
+                              [](Napi::Env e, Bytes& bytes) { return OwnedBuffer(e, bytes.Release(), bytes.size); }));
 }
 
 Napi::Value Engine::Counters(const Napi::CallbackInfo& info) {
@@ -548,9 +512,9 @@ Napi::Value Engine::Counters(const Napi::CallbackInfo& info) {
 
 Napi::Value Engine::MeasureRoof(const Napi::CallbackInfo& info) {
   std::shared_ptr<EngineState> state = state_;
-  return Post(info.Env(), MakeJob<View>(
+  return Post(info.Env(), MakeJob<int>(
                               "selfplay.measureRoof",
-                              [state](View&, bw_error* error) -> bw_status {
+                              [state](int&, bw_error* error) -> bw_status {
                                 double gflops = 0, gbytes = 0;
                                 BW_TRY(bw_selfplay_measure_roof(state->run, &gflops, &gbytes, error));
                                 std::lock_guard<std::mutex> lock(state->mutex);
@@ -558,7 +522,7 @@ Napi::Value Engine::MeasureRoof(const Napi::CallbackInfo& info) {
                                 state->gbytes = gbytes;
                                 return BW_OK;
                               },
-                              [state](Napi::Env e, View&) {
+                              [state](Napi::Env e, int&) {
                                 std::lock_guard<std::mutex> lock(state->mutex);
                                 Napi::Object object = Napi::Object::New(e);
                                 object.Set("gflops", state->gflops);
@@ -594,15 +558,7 @@ Napi::Value Engine::Cancel(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-void Engine::DetachView(Napi::Env env) {
-  if (view_.IsEmpty()) return;
-  Napi::HandleScope scope(env);
-  Napi::ArrayBuffer array = view_.Value();
-  if (!array.IsEmpty()) array.Detach();
-  view_.Reset();
-}
-
-// close(): cancels what runs, rejects what waits, detaches the view, frees the run, joins the thread.
+// close(): cancels what runs, rejects what waits, frees the run, joins the thread.
 Napi::Value Engine::Close(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   if (closed_ || !worker_) {
@@ -611,7 +567,6 @@ Napi::Value Engine::Close(const Napi::CallbackInfo& info) {
     deferred.Resolve(env.Undefined());
     return deferred.Promise();
   }
-  DetachView(env);
   std::unique_ptr<Job> job = std::move(last_);
   job->op = "selfplay.close";
   job->last = true;

@@ -45,7 +45,6 @@ class Engine {
   // Posts a job that runs after those posted before it; rejects when closed or not started.
   Napi::Value Post(Napi::Env env, std::unique_ptr<Job> job);
   Napi::Value Send(Napi::Env env, std::unique_ptr<Job> job);
-  void DetachView(Napi::Env env);
 
   // The object lives while there are references.
   void Ref() { object_.Ref(); }
@@ -55,9 +54,6 @@ class Engine {
   std::shared_ptr<EngineState> state_;
   std::shared_ptr<Worker> worker_;
   std::unique_ptr<Job> last_;  // close()'s job, made before it is needed: closing takes no memory
-  // Points to this engine; an ArrayBuffer over the engine's memory holds it and this object while it lives.
-  std::shared_ptr<Engine*> self_;
-  Napi::Reference<Napi::ArrayBuffer> view_;  // weak
   int64_t external_bytes_ = 0;
   bool closed_ = false;
 };

@@ -2,6 +2,7 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { markAsUntransferable } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
 import {
   BellowsError,
@@ -267,25 +268,35 @@ describe("policy", () => {
 });
 
 describe("weights", () => {
-  test("a view of all tensors, emptied by close", async () => {
+  test("a copy of all tensors", async () => {
     const run = await SelfPlay.create(tiny);
-    const view = await run.weights();
-    expect(view).toHaveLength(run.parameters);
+    const before = await run.weights();
+    expect(before).toHaveLength(run.parameters);
     const count = run.tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
     expect(count).toBe(run.parameters);
-    const before = Float32Array.from(view);
+    const again = await run.weights();
+    expect(again).toEqual(before);
+    expect(again.buffer).not.toBe(before.buffer);
     await collect(run, { iterations: 1 });
     const after = await run.weights();
-    expect(after).toBe(view);
+    expect(before).toEqual(again);
     expect(after).not.toEqual(before);
-    // It cannot be moved to where it would outlive the engine: Node 20 copies it, later versions throw.
-    const moved = await Promise.resolve()
-      .then(() => structuredClone(view, { transfer: [view.buffer as ArrayBuffer] }))
-      .catch(() => null);
-    expect(moved?.buffer).not.toBe(view.buffer);
-    expect(view).toHaveLength(run.parameters);
+    const hash = await run.weightsHash();
+    after.fill(0);
+    expect(await run.weightsHash()).toBe(hash);
     await run.close();
-    expect(view).toHaveLength(0);
+  });
+
+  test("belong to whoever asked: moved, marked, to a worker, and after close", async () => {
+    const run = await SelfPlay.create(tiny);
+    const [kept, moved, marked] = [await run.weights(), await run.weights(), await run.weights()];
+    markAsUntransferable(marked.buffer as ArrayBuffer);
+    const there = structuredClone(moved, { transfer: [moved.buffer as ArrayBuffer] });
+    expect(moved).toHaveLength(0);
+    await run.close();
+    expect(there).toEqual(kept);
+    expect(marked).toEqual(kept);
+    expect(kept.some((value) => value !== 0)).toBe(true);
   });
 });
 

@@ -181,7 +181,7 @@ describe("copies", () => {
 });
 
 describe("garbage collection", () => {
-  test("an engine that nobody closed is freed, and its view stays valid while it is held", async () => {
+  test("an engine that nobody closed is freed, and its weights stay valid while they are held", async () => {
     await expectClean(
       run(
         `let view;
