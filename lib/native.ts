@@ -180,6 +180,8 @@ export interface NativeAddon {
   perft(game: string, depth: number): Promise<number>;
   inspect(bytes: Uint8Array): Outcome<"file", NativeFile>;
   member(weights: Float32Array): Outcome<"bytes", ArrayBuffer>;
+  /** The kernel's lock of an open file: whether it was free; null where there is none to be had. */
+  lockFile(fd: number, exclusive: boolean): boolean | null;
 }
 
 let loaded: { readonly addon: NativeAddon; readonly path: string } | undefined;

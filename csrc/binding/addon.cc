@@ -1,7 +1,12 @@
 // The addon: what needs no engine, and the door to class Engine. Converts and queues, never computes.
 #include "js.h"
 
+#ifndef _WIN32
+#include <sys/file.h>
+#endif
+
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -256,6 +261,25 @@ Napi::Value EncodeMember(const Napi::CallbackInfo& info) {
 
 using Function = Napi::Value (*)(const Napi::CallbackInfo&);
 
+// lockFile(fd, exclusive): the kernel's lock of an open file, which it takes back when the process dies. Whether it was
+// free; null where the platform or the file system has none.
+Napi::Value LockFile(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!info[0].IsNumber() || !info[1].IsBoolean()) return WrongArguments(env, "lockFile(fd, exclusive)");
+#ifdef _WIN32
+  return env.Null();
+#else
+  int fd = info[0].As<Napi::Number>().Int32Value();
+  int kind = info[1].As<Napi::Boolean>().Value() ? LOCK_EX : LOCK_SH;
+  int done = 0;
+  do {
+    done = flock(fd, kind | LOCK_NB);
+  } while (done != 0 && errno == EINTR);
+  if (done != 0 && errno != EWOULDBLOCK) return env.Null();
+  return Napi::Boolean::New(env, done == 0);
+#endif
+}
+
 // The doors that JavaScript uses; the function's name is its data.
 template <Function function>
 Napi::Value Promises(const Napi::CallbackInfo& info) {
@@ -285,6 +309,7 @@ static Napi::Value Initialize(Napi::Env env, Napi::Object exports) {
   Export<Promises<PerftOf>>(env, exports, "perft");
   Export<Gives<Inspect>>(env, exports, "inspect");
   Export<Gives<EncodeMember>>(env, exports, "member");
+  Export<LockFile>(env, exports, "lockFile");
   return exports;
 }
 
