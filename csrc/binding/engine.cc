@@ -87,7 +87,7 @@ Napi::Object StartedObject(Napi::Env env, const Started& started) {
   object.Set("entries", ConfigObject(env, started.config));
   object.Set("bytes", static_cast<double>(started.bytes));
   object.Set("parameters", static_cast<double>(started.parameters));
-  Napi::Array tensors = Napi::Array::New(env, started.tensors.size());
+  Napi::Array tensors = Napi::Array::New(env);
   for (const bw_tensor_info& info : started.tensors) {
     Napi::Object tensor = Napi::Object::New(env);
     Napi::Array shape = Napi::Array::New(env, static_cast<size_t>(info.rank));

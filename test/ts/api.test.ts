@@ -272,6 +272,8 @@ describe("weights", () => {
     const run = await SelfPlay.create(tiny);
     const before = await run.weights();
     expect(before).toHaveLength(run.parameters);
+    const names = ["trunk.0.weight", "trunk.0.bias", "policy.weight", "value.weight", "policy.bias", "value.bias"];
+    expect(Array.from(run.tensors, ({ name }) => name)).toEqual(names);
     const count = run.tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
     expect(count).toBe(run.parameters);
     const again = await run.weights();
