@@ -1,6 +1,7 @@
 // Builds native code, with clear words when a tool is missing.
 //
-//   node scripts/native.mjs addon              the Node addon, into build/Release (cmake-js)
+//   node scripts/native.mjs addon [asan|tsan]  the Node addon, into build/Release (cmake-js); with a sanitizer into
+//                                              build/asan-addon or build/tsan-addon, for test/sanitizers/run.mjs
 //   node scripts/native.mjs test [asan|tsan]   the C tests: configure, build, ctest (needs cmake and a C compiler only)
 //   node scripts/native.mjs fuzz [executions]  the fuzz targets on every core (10,000,000 of the reader; needs clang)
 //   node scripts/native.mjs gyp                the portable engine with node-gyp in build/gyp, loaded once
@@ -128,6 +129,12 @@ if (task === "addon") {
   needTools();
   const arguments_ = ["compile", "--parallel", jobs, "--log-level", "warn"];
   arguments_.push(`--CDBELLOWS_WERROR=${process.env.BELLOWS_WERROR ? "ON" : "OFF"}`);
+  if (argument !== undefined) {
+    const sanitizer = { asan: "address", tsan: "thread" }[argument];
+    if (!sanitizer) fail(`addon: "${argument}" is none of asan, tsan`);
+    arguments_.push("--out", join("build", `${argument}-addon`), "--config", "RelWithDebInfo");
+    arguments_.push(`--CDBELLOWS_SANITIZE=${sanitizer}`);
+  }
   run(process.execPath, [packageBin("cmake-js"), ...arguments_]);
 } else if (task === "test") {
   const preset = argument ?? "c";

@@ -261,14 +261,15 @@ class Worker : public std::enable_shared_from_this<Worker> {
       worker->Stop();
     }
   }
-  // Never destroyed: exit handlers of other modules may run later.
-  static std::mutex& LiveMutex() {
-    static auto* mutex = new std::mutex;
-    return *mutex;
-  }
-  static std::set<Worker*>& Live() {
-    static auto* live = new std::set<Worker*>;
-    return *live;
+  static std::mutex& LiveMutex() { return Lasting<std::mutex>(); }
+  static std::set<Worker*>& Live() { return Lasting<std::set<Worker*>>(); }
+  // Never destroyed, since exit handlers of other modules may run later; not on the heap, since the addon may be
+  // unloaded and loaded again.
+  template <class T>
+  static T& Lasting() {
+    alignas(T) static unsigned char room[sizeof(T)];
+    static T* object = new (room) T;
+    return *object;
   }
 
   std::shared_ptr<Host> host_;

@@ -239,8 +239,6 @@ async function copies() {
     const weights = await run.weights();
     contents.push([await state(run), Buffer.from(weights.buffer).toString("hex"), await resumed(file)]);
     await run.close();
-    // A view of the engine's memory ends with it, a copy does not.
-    assert.equal(weights.length > 0, refused !== 0);
   }
   control.refuse(0);
   assert.deepEqual(contents[1], contents[0]);
