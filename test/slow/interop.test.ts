@@ -223,6 +223,12 @@ function damagedFile(seed: number): Buffer {
 const STRICTER: Record<string, { header: string; data: number; says: RegExp }> = {
   "a type that this library has not": { header: tensor('"F8_E4M3"', "[1]", 1), data: 1, says: /unknown dtype/ },
   "more than four dimensions": { header: tensor('"U8"', "[1,1,1,1,1]", 1), data: 1, says: /more than 4 dimensions/ },
+  // The package refuses this where the 0 comes last, and numpy wherever it comes; numpy has no BF16.
+  "sizes that overflow behind a 0": {
+    header: tensor('"BF16"', "[0,9223372036854775807,9]", 0),
+    data: 0,
+    says: /shape overflows|number too large/,
+  },
   "a field that the format does not know": {
     header: '{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1],"x":1}}',
     data: 1,
