@@ -228,6 +228,7 @@ export class RunDirectory {
     }
     if (restored < 0 && first) throw first;
     for (const path of broken) await rename(path, `${path}.corrupt`).catch(() => {});
+    if (restored >= 0) await this.#prune(); // which a crash may have left undone
     return Math.max(restored, 0);
   }
 
@@ -324,14 +325,24 @@ export class RunDirectory {
     const opponents = await this.#saveOpponents(run);
     await writeAtomic(path, await internals.encode(run, opponents), true);
     this.#references.set(path, Object.values(opponents));
+    await this.#prune();
+    return path;
+  }
+
+  /** Drops the oldest generations beyond `run.checkpoints`, and opponents that none of the others refers to. */
+  async #prune(): Promise<void> {
     try {
       const found = await generations(this.checkpoints);
-      for (const old of found.slice(this.options.run.checkpoints)) {
-        await unlink(old.path);
-        this.#references.delete(old.path);
+      const whole = found.filter(({ path }) => this.#references.has(path));
+      const kept = whole.slice(0, this.options.run.checkpoints).map(({ path }) => path);
+      // A newer one could not be read: it does not count, and is replaced when the run gets there.
+      const newest = whole[0]?.iteration ?? Number.POSITIVE_INFINITY;
+      for (const { iteration, path } of found) {
+        if (iteration > newest || kept.includes(path)) continue;
+        await unlink(path);
+        this.#references.delete(path);
       }
-      // What a generation refers to that could not be read is not known.
-      if (!found.slice(0, this.options.run.checkpoints).every(({ path }) => this.#references.has(path))) return path;
+      if (found.some(({ iteration }) => iteration > newest)) return; // what it refers to is not known
       const needed = new Set([...this.#references.values()].flat());
       for (const name of await readdir(this.#opponents)) {
         const hash = /^([0-9a-f]{64})\.safetensors$/.exec(name)?.[1];
@@ -340,7 +351,6 @@ export class RunDirectory {
     } catch (error) {
       throw ioError(error, this.checkpoints, "cannot remove old checkpoints", true);
     }
-    return path;
   }
 
   /** Writes pool members that are not there yet. Returns the hash of each, by snapshot number. */

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -254,6 +255,7 @@ TRANSFER_LIST(READ, preadv64, (int fd, const struct iovec* parts, int count, off
 
 ON_FILE(fsync, (int fd), (fd))
 ON_FILE(fdatasync, (int fd), (fd))
+ON_FILE(flock, (int fd, int operation), (fd, operation))
 ON_FILE(ftruncate64, (int fd, off64_t length), (fd, length))
 
 #define ON_PATH(name, kind, parameters, arguments)           \

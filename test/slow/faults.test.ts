@@ -30,12 +30,17 @@ beforeAll(async () => {
   calls = control.read().calls;
   expected = summary(join(arena, "run"));
 
-  // To be resumed: killed in the middle of its second checkpoint.
-  const at = calls.findIndex(({ op, path }) => op === "write" && path.includes("checkpoints/.000004")) + 1;
-  expect(at).toBeGreaterThan(0);
+  // To be resumed: killed in the middle of its third checkpoint.
+  const longer = [...recipe, "--iterations", "6", "--json"];
   const second = emptied(join(folder, "second"));
+  control.watch(second);
+  await run([...longer, "--out", join(second, "run")], shimmed(library, control));
+  const isThird = ({ op, path }: Call) => op === "write" && path.includes("checkpoints/.000006");
+  const at = control.read().calls.findIndex(isThird) + 1;
+  expect(at).toBeGreaterThan(0);
+  emptied(second);
   control.watch(second, { at, fault: "kill after half a write" });
-  const killed = await run([...whole, "--out", join(second, "run")], shimmed(library, control));
+  const killed = await run([...longer, "--out", join(second, "run")], shimmed(library, control));
   expect(killed.signal).toBe("SIGKILL");
   cpSync(join(second, "run"), join(folder, "killed"), { recursive: true });
 });

@@ -130,9 +130,9 @@ describe("kills at exact calls", () => {
   });
 
   test("of a resume that takes over a dead lock, drops half a line, and saves", async () => {
-    const args = long(4);
+    const args = long(6);
     const whole = await uninterrupted(args, "train");
-    const half = whole.calls.findIndex(({ op, path }) => op === "write" && path.includes("checkpoints/.000004")) + 1;
+    const half = whole.calls.findIndex(({ op, path }) => op === "write" && path.includes("checkpoints/.000006")) + 1;
     const first = emptied(join(folder, "first"));
     controls[0].watch(first, { at: half, fault: "kill after half a write" });
     expect((await run([...args, "--out", join(first, "run")], shimmed(library, controls[0]))).signal).toBe("SIGKILL");
