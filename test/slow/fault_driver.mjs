@@ -172,7 +172,7 @@ async function reference(iterations = ITERATIONS) {
 }
 
 /** After a fault, and with it gone: the run can be gone on with, and ends as the uninterrupted one. */
-async function checkRun(expected, { code, error, last, output }, fault, op) {
+async function checkRun(expected, { code, error, last }, fault, op) {
   const { recovers, lasts } = FAULTS[fault];
   if (recovers) demand(code === 0, `a fault that can be recovered from: ${last?.message ?? code}`);
   if (code !== 0) {
