@@ -3,11 +3,11 @@
 //
 // One team of threads lives as long as the device and runs a launch's blocks one after another. The calling thread
 // is thread 0 of the team.
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../core/pool.h"
+#include "../core/posix.h"
 #include "../device/dialect_emu.h"
 #include "backends.h"
 #include "host_memory.h"

@@ -1,7 +1,8 @@
 #include "host_memory.h"
 
-#include <stdlib.h>
 #include <string.h>
+
+#include "../core/posix.h"
 
 bw_status bw_host_alloc(bw_device* device, size_t bytes, uint32_t* buffer, bw_error* error) {
   bw_host_device* host = (bw_host_device*)device;
@@ -11,7 +12,7 @@ bw_status bw_host_alloc(bw_device* device, size_t bytes, uint32_t* buffer, bw_er
     return bw_fail(error, BW_STATE, "device.alloc", "all %d buffers are in use", BW_MAX_BUFFERS);
   }
   const size_t rounded = (bytes + 63) / 64 * 64 + 64;
-  char* memory = rounded > bytes ? aligned_alloc(64, rounded) : NULL;
+  char* memory = rounded > bytes ? bw_aligned_alloc(64, rounded) : NULL;
   if (!memory) return bw_fail_memory(error, "device.alloc", "a device buffer", bytes, 0);
   memset(memory, 0, rounded);
   host->buffers[slot] = memory;
@@ -21,7 +22,7 @@ bw_status bw_host_alloc(bw_device* device, size_t bytes, uint32_t* buffer, bw_er
 
 void bw_host_release(bw_device* device, uint32_t buffer) {
   bw_host_device* host = (bw_host_device*)device;
-  free(host->buffers[buffer]);
+  bw_aligned_free(host->buffers[buffer]);
   host->buffers[buffer] = NULL;
 }
 

@@ -1,6 +1,5 @@
 #include "cpu.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +9,9 @@
 #ifdef __APPLE__
 #include <sys/sysctl.h>
 #endif
-#include <unistd.h>
 
 #include "cgroup.h"
+#include "posix.h"
 
 static const char* const kNames[BW_ISA_COUNT] = {"portable", "avx2", "avx512"};
 
@@ -102,6 +101,15 @@ static void find_name(void) {
   size_t size = sizeof cpu_name;
   if (sysctlbyname("machdep.cpu.brand_string", cpu_name, &size, NULL, 0) == 0) return;
 #endif
+#ifdef _WIN32
+  unsigned words[12] = {0};  // the brand string, padded with zeros
+  for (unsigned i = 0; i < 3; ++i) {
+    unsigned* w = words + 4 * i;
+    if (!__get_cpuid(0x80000002u + i, &w[0], &w[1], &w[2], &w[3])) break;
+  }
+  snprintf(cpu_name, sizeof cpu_name, "%.48s", (const char*)words);
+  if (cpu_name[0]) return;
+#endif
   if (read_field("/proc/cpuinfo", "model name", cpu_name, sizeof cpu_name) && cpu_name[0]) return;
   snprintf(cpu_name, sizeof cpu_name, "unknown");
 }
@@ -113,6 +121,10 @@ const char* bw_cpu_name(void) {
 }
 
 uint64_t bw_memory_available(void) {
+#ifdef _WIN32
+  MEMORYSTATUSEX status = {.dwLength = sizeof status};
+  return GlobalMemoryStatusEx(&status) ? status.ullAvailPhys : 0;
+#else
   const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
   uint64_t bytes = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
   // What the system can give without swapping, where it says so.
@@ -123,4 +135,5 @@ uint64_t bw_memory_available(void) {
   }
   if (bytes > 0) bw_cgroup_limit_memory(&bytes);
   return bytes;
+#endif
 }

@@ -1,6 +1,5 @@
 #include "pool.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -11,9 +10,9 @@
 #ifdef __linux__
 #include <sched.h>
 #endif
-#include <unistd.h>
 
 #include "cgroup.h"
+#include "posix.h"
 
 // Pauses before an idle worker (or a waiting caller) goes to sleep. A pause is 5 to 40 ns, so this outlasts the gap
 // between two kernels and the imbalance of one, and no more.
@@ -147,10 +146,10 @@ bw_status bw_fail_thread(bw_error* error, const char* op, int thread, int thread
 bw_status bw_pool_create(int threads, bw_pool** out, bw_error* error) {
   *out = NULL;
   if (threads < 1) return bw_fail(error, BW_OPTION, "pool.create", "a pool needs at least one thread, not %d", threads);
-  bw_pool* pool = aligned_alloc(CACHE_LINE, sizeof *pool);  // the size is a multiple of the alignment
+  bw_pool* pool = bw_aligned_alloc(CACHE_LINE, sizeof *pool);  // the size is a multiple of the alignment
   pool_worker* workers = calloc((size_t)threads, sizeof *workers);
   if (!pool || !workers) {
-    free(pool);
+    bw_aligned_free(pool);
     free(workers);
     return bw_fail_memory(error, "pool.create", "the thread pool", sizeof *pool + (uint64_t)threads * sizeof *workers,
                           0);
@@ -187,13 +186,17 @@ void bw_pool_destroy(bw_pool* pool) {
   pthread_cond_destroy(&pool->wake);
   pthread_mutex_destroy(&pool->mutex);
   free(pool->workers);
-  free(pool);
+  bw_aligned_free(pool);
 }
 
 int bw_pool_threads(const bw_pool* pool) { return pool->threads; }
 
 int bw_hardware_threads(void) {
+#ifdef _WIN32
+  const long online = (long)GetActiveProcessorCount(ALL_PROCESSOR_GROUPS);
+#else
   const long online = sysconf(_SC_NPROCESSORS_ONLN);
+#endif
   int cores = online > 0 ? (int)online : 1;
 #ifdef __linux__
   cpu_set_t set;

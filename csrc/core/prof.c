@@ -3,10 +3,20 @@
 #include <string.h>
 #include <time.h>
 
+#include "posix.h"
+
 uint64_t bw_now_ns(void) {
+#ifdef _WIN32
+  LARGE_INTEGER now, rate;  // ticks, and ticks a second
+  QueryPerformanceCounter(&now);
+  QueryPerformanceFrequency(&rate);
+  const uint64_t ticks = (uint64_t)now.QuadPart, second = (uint64_t)rate.QuadPart;
+  return ticks / second * 1000000000u + ticks % second * 1000000000u / second;
+#else
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+#endif
 }
 
 void bw_prof_reset(bw_prof* prof) {

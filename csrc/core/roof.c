@@ -1,9 +1,9 @@
 #include "roof.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "compiler.h"
+#include "posix.h"
 #include "prof.h"
 #include "roof_probe.h"
 

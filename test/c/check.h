@@ -15,6 +15,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef _WIN32
+static inline int setenv(const char* name, const char* value, int overwrite) {
+  (void)overwrite;
+  return _putenv_s(name, value);
+}
+static inline int unsetenv(const char* name) { return _putenv_s(name, ""); }
+#endif
+
 static atomic_llong check_count;
 static atomic_llong check_failures;
 

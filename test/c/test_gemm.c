@@ -3,6 +3,7 @@
 #include "../../csrc/kernels/tuned/gemm.h"
 
 #include "../../csrc/core/cpu.h"
+#include "../../csrc/core/posix.h"
 #include "../../csrc/core/rng.h"
 #include "check.h"
 
@@ -44,7 +45,7 @@ static bool poisoned(const float* at, size_t count) {
 
 static buffer take(size_t count) {
   const size_t size = (count + 2 * GUARD) * sizeof(float);
-  buffer b = {.base = aligned_alloc(64, (size + 63) / 64 * 64), .count = count};
+  buffer b = {.base = bw_aligned_alloc(64, (size + 63) / 64 * 64), .count = count};
   REQUIRE(b.base != NULL);
   b.at = b.base + GUARD;
   poison(b.base, count + 2 * GUARD);
@@ -164,7 +165,7 @@ static void check_multiply(const kernel* k, product s) {
   buffer* all[] = {&a, &b, &bias, &packed, &c, &before, &packed_again, &again};
   for (size_t i = 0; i < sizeof all / sizeof all[0]; ++i) {
     CHECK(guarded(all[i]));
-    free(all[i]->base);
+    bw_aligned_free(all[i]->base);
   }
 }
 
@@ -189,7 +190,7 @@ static void check_row_batches(const kernel* k) {
     CHECK(poisoned(c.at + rows * columns, (size_t)((MAX_ROWS - rows) * columns)));
   }
   buffer* all[] = {&row, &b, &a, &c, &packed, &alone};
-  for (size_t i = 0; i < sizeof all / sizeof all[0]; ++i) free(all[i]->base);
+  for (size_t i = 0; i < sizeof all / sizeof all[0]; ++i) bw_aligned_free(all[i]->base);
 }
 
 static void check_outer(const kernel* k, int rows, int out, int columns, int accumulate) {
@@ -246,7 +247,7 @@ static void check_outer(const kernel* k, int rows, int out, int columns, int acc
   buffer* all[] = {&p, &q, &g, &before, &again, &halves};
   for (size_t i = 0; i < sizeof all / sizeof all[0]; ++i) {
     CHECK(guarded(all[i]));
-    free(all[i]->base);
+    bw_aligned_free(all[i]->base);
   }
 }
 
@@ -275,8 +276,8 @@ static void check_pack(const kernel* k) {
       }
       CHECK_MSG(right, "%s: packing %d x %d, layout %d", k->gemm->name, contract, columns, layout);
       CHECK(guarded(&packed));
-      free(b.base);
-      free(packed.base);
+      bw_aligned_free(b.base);
+      bw_aligned_free(packed.base);
     }
   }
 }
@@ -303,10 +304,10 @@ static void check_special(const kernel* k) {
       }
     }
   }
-  free(a.base);
-  free(b.base);
-  free(packed.base);
-  free(c.base);
+  bw_aligned_free(a.base);
+  bw_aligned_free(b.base);
+  bw_aligned_free(packed.base);
+  bw_aligned_free(c.base);
 }
 
 static void check_empty(const kernel* k) {

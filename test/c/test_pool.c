@@ -2,12 +2,14 @@
 // waking, creating and destroying. ThreadSanitizer watches the same program.
 #include "../../csrc/core/pool.h"
 
-#include <pthread.h>
 #include <time.h>
 
+#include "../../csrc/core/posix.h"
 #include "check.h"
 
 enum { MAX_TASKS = 300, MAX_THREADS = 9 };
+
+static _Thread_local char self;  // its address tells threads apart
 
 typedef struct cover {
   int64_t tasks;
@@ -15,7 +17,7 @@ typedef struct cover {
   int seen[MAX_TASKS];         // not atomic: two workers on one task are a data race, which TSan reports
   int64_t first[MAX_THREADS];  // the range of each worker, -1 if it was not called
   int64_t last[MAX_THREADS];
-  pthread_t handle[MAX_THREADS];
+  const void* thread[MAX_THREADS];  // whose self it was
 } cover;
 
 static void mark(void* context, int64_t first, int64_t last, int worker) {
@@ -25,7 +27,7 @@ static void mark(void* context, int64_t first, int64_t last, int worker) {
   CHECK(first < last);
   c->first[worker] = first;
   c->last[worker] = last;
-  c->handle[worker] = pthread_self();
+  c->thread[worker] = &self;
   for (int64_t t = first; t < last; ++t) ++c->seen[t];
 }
 
@@ -55,7 +57,7 @@ static void test_ranges(void) {
         }
         CHECK_EQ_INT(c.first[w], first);
         CHECK_EQ_INT(c.last[w], last);
-        CHECK((pthread_equal(c.handle[w], pthread_self()) != 0) == (w == 0));  // the caller is worker 0
+        CHECK((c.thread[w] == &self) == (w == 0));  // the caller is worker 0
       }
     }
     bw_pool_destroy(pool);
@@ -90,8 +92,12 @@ static void tiny_runs(int threads, int runs) {
 }
 
 static void pause_for(long microseconds) {
+#ifdef _WIN32
+  Sleep((DWORD)(microseconds / 1000));
+#else
   const struct timespec time = {.tv_nsec = microseconds * 1000};
   nanosleep(&time, NULL);
+#endif
 }
 
 typedef struct slow_job {
