@@ -12,10 +12,11 @@ const campaigns = [
   ["memory", []],
   ["leaks", []],
   ["lifetime", []],
-  ["faults", []],
+  ["faults", ["strace"]],
   ["plants", []],
   ["interop", ["python3", "python3-venv"]],
   ["isa", ["qemu-user", "libc6-arm64-cross", "musl", "binutils"]],
+  ["nodes", []],
   ["package", []],
   ["fuzz", ["clang", "libclang-rt-14-dev"]],
 ];
