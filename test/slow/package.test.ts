@@ -37,6 +37,7 @@ const FILES = [
   "docs/figures/tictactoe.svg",
   "docs/numerics.md",
   "docs/options.md",
+  "docs/packaging.md",
   "docs/tic-tac-toe.md",
   "package.json",
 ];
