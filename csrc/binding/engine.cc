@@ -563,9 +563,7 @@ Napi::Value Engine::Close(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   if (closed_ || !worker_) {
     closed_ = true;
-    Napi::Promise::Deferred deferred = Napi::Promise::Deferred::New(env);
-    deferred.Resolve(env.Undefined());
-    return deferred.Promise();
+    return Resolved(env);
   }
   std::unique_ptr<Job> job = std::move(last_);
   job->op = "selfplay.close";

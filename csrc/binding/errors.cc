@@ -33,10 +33,24 @@ Napi::Object Failure(Napi::Env env, bw_status status, const bw_error& error) {
   return object;
 }
 
+Napi::Value MakePromise(Napi::Env env, napi_deferred* deferred) {
+  napi_value promise = nullptr;
+  if (napi_create_promise(env, deferred, &promise) != napi_ok) return Napi::Value();
+  return Napi::Value(env, promise);
+}
+
 Napi::Value Rejected(Napi::Env env, Napi::Object reason) {
-  Napi::Promise::Deferred deferred = Napi::Promise::Deferred::New(env);
-  deferred.Reject(reason);
-  return deferred.Promise();
+  napi_deferred deferred = nullptr;
+  Napi::Value promise = MakePromise(env, &deferred);
+  if (!promise.IsEmpty()) napi_reject_deferred(env, deferred, reason);
+  return promise;
+}
+
+Napi::Value Resolved(Napi::Env env) {
+  napi_deferred deferred = nullptr;
+  Napi::Value promise = MakePromise(env, &deferred);
+  if (!promise.IsEmpty()) napi_resolve_deferred(env, deferred, env.Undefined());
+  return promise;
 }
 
 bw_status FailMemory(bw_error* error, const char* op) { return bw_fail(error, BW_MEMORY, op, "not enough memory"); }

@@ -19,8 +19,11 @@ Napi::Object ClosedObject(Napi::Env env, const char* op);
 // {ok: false, error}: how synchronous functions report a failure.
 Napi::Object Failure(Napi::Env env, bw_status status, const bw_error& error);
 
-// A promise that is rejected.
+// A promise; empty in an environment that is being terminated. (Napi::Promise::Deferred gives a value that was never
+// set then, which crashes whoever awaits it.)
+Napi::Value MakePromise(Napi::Env env, napi_deferred* deferred);
 Napi::Value Rejected(Napi::Env env, Napi::Object reason);
+Napi::Value Resolved(Napi::Env env);  // with undefined
 
 // ---- a full heap ----
 

@@ -17,7 +17,6 @@
 #include <memory>
 #include <mutex>
 #include <new>
-#include <optional>
 #include <set>
 #include <utility>
 
@@ -28,13 +27,13 @@ namespace bellows {
 class Worker;
 
 struct Job {
-  uint64_t ticket = 0;                              // grows with each job of a worker
-  bool last = false;                                // the thread ends after this job
-  const char* op = "";                              // static string
-  std::function<bw_status(bw_error*)> run;          // on the worker's thread
-  std::function<Napi::Value(Napi::Env)> convert;    // on the JavaScript thread, after BW_OK
-  std::function<void(Napi::Env)> settled;           // on the JavaScript thread, always, as its last use
-  std::optional<Napi::Promise::Deferred> deferred;  // from when it is posted
+  uint64_t ticket = 0;                            // grows with each job of a worker
+  bool last = false;                              // the thread ends after this job
+  const char* op = "";                            // static string
+  std::function<bw_status(bw_error*)> run;        // on the worker's thread
+  std::function<Napi::Value(Napi::Env)> convert;  // on the JavaScript thread, after BW_OK
+  std::function<void(Napi::Env)> settled;         // on the JavaScript thread, always, as its last use
+  napi_deferred deferred = nullptr;               // from when it is posted
   std::shared_ptr<Worker> worker;
   bw_status status = BW_OK;
   bool closed = false;  // never ran: the worker was closed first
@@ -166,8 +165,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
 
   // JavaScript thread. Returns the job's promise. Needs no memory of its own.
   Napi::Value Post(Napi::Env env, std::unique_ptr<Job> job) {
-    job->deferred.emplace(Napi::Promise::Deferred::New(env));
-    Napi::Promise promise = job->deferred->Promise();
+    Napi::Value promise = MakePromise(env, &job->deferred);
+    if (promise.IsEmpty()) return promise;  // terminated: the host stops this worker soon
     job->worker = shared_from_this();
     if (host_->pending_++ == 0) napi_ref_threadsafe_function(env, host_->settle_);
     {
@@ -300,14 +299,14 @@ void Host::Settle(napi_env env, napi_value, void*, void* data) {
   if (--host->pending_ == 0) napi_unref_threadsafe_function(env, host->settle_);
   if (!CanRun(env)) return;  // terminated: nobody waits for the promise any more
   if (job->closed) {
-    job->deferred->Reject(ClosedObject(e, job->op));
+    napi_reject_deferred(env, job->deferred, ClosedObject(e, job->op));
   } else if (job->status != BW_OK) {
-    job->deferred->Reject(ErrorObject(e, job->status, job->error));
+    napi_reject_deferred(env, job->deferred, ErrorObject(e, job->status, job->error));
   } else {
     try {
-      job->deferred->Resolve(job->convert ? job->convert(e) : e.Undefined());
+      napi_resolve_deferred(env, job->deferred, job->convert ? job->convert(e) : e.Undefined());
     } catch (const std::bad_alloc&) {
-      job->deferred->Reject(MemoryObject(e, job->op));
+      napi_reject_deferred(env, job->deferred, MemoryObject(e, job->op));
     }
   }
   if (job->settled) job->settled(e);

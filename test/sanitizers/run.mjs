@@ -16,7 +16,13 @@ const here = dirname(fileURLToPath(import.meta.url));
 const root = dirname(dirname(here));
 
 /** What runs without further words: each way into the addon, and each way out of it. */
-const SELECTION = ["test/ts/api.test.ts", "test/ts/safety.test.ts", "test/ts/text.test.ts", "test/ts/resume.test.ts"];
+const SELECTION = [
+  "test/ts/api.test.ts",
+  "test/ts/safety.test.ts",
+  "test/ts/text.test.ts",
+  "test/ts/resume.test.ts",
+  "test/slow/lifetime.test.ts",
+];
 
 const [sanitizer, ...files] = process.argv.slice(2);
 const library = { asan: "libasan.so", tsan: "libtsan.so" }[sanitizer];
@@ -61,6 +67,7 @@ const status = run(
   ],
   {
     LD_PRELOAD: runtime,
+    BELLOWS_SANITIZED: "1",
     BELLOWS_BINARY: join(root, "build", `${sanitizer}-addon`, "RelWithDebInfo", "bellows.node"),
     // A request that is too big is refused, as without the sanitizer. An error ends its process by a signal, so that the
     // test fails; leaks are found at the end of a process, and do not change how it ended.
