@@ -7,7 +7,6 @@
 #ifndef BW_BINDING_WORKER_H
 #define BW_BINDING_WORKER_H
 
-#include <pthread.h>
 #include "js.h"
 
 #include <condition_variable>
@@ -20,6 +19,7 @@
 #include <set>
 #include <utility>
 
+#include "../core/posix.h"
 #include "errors.h"
 
 namespace bellows {

@@ -2,11 +2,12 @@
 // emulated CPUs that lack what this machine has. An instruction that the CPU does not know ends the process there.
 
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { compile, prebuild, targets } from "../../scripts/prebuild.mjs";
 import { root, scratch } from "../ts/cli.js";
+import { nodeFor } from "./nodes.js";
 
 const folder = scratch();
 
@@ -27,20 +28,9 @@ function need(command: string, packages: string): void {
   if (spawnSync(command, ["--version"]).error) throw new Error(`${command} is missing: apt-get install ${packages}`);
 }
 
-/** Node for the emulated architecture: this one's own binary, or arm64's from the registry. */
+/** Node for the emulated architecture. */
 function nodeOf(arch: string): string {
-  if (arch === process.arch) return process.execPath;
-  const place = join(root, "build", `node-linux-${arch}`);
-  const node = join(place, "package", "bin", "node");
-  if (existsSync(node)) return node;
-  mkdirSync(place, { recursive: true });
-  const name = `node-linux-${arch}@20.20.2`;
-  const packed = spawnSync("npm", ["pack", name, "--silent"], { cwd: place, encoding: "utf8" });
-  if (packed.status !== 0) throw new Error(`${name} could not be had: ${packed.stderr}`);
-  const unpacked = spawnSync("tar", ["xzf", packed.stdout.trim()], { cwd: place, encoding: "utf8" });
-  if (unpacked.status !== 0) throw new Error(unpacked.stderr);
-  chmodSync(node, 0o755);
-  return node;
+  return arch === process.arch ? process.execPath : nodeFor("linux", arch);
 }
 
 function bellows(node: readonly string[], addon: string, args: readonly string[], isa?: string) {
@@ -150,5 +140,4 @@ test("musl's C library loads the musl binary and resolves all of it but Node's o
   );
   expect(missing.filter((name) => !name.startsWith("napi_"))).toEqual([]);
   expect(missing.length).toBeGreaterThan(10);
-  rmSync(join(folder, "x"), { force: true });
 });
