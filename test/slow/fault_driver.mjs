@@ -179,7 +179,12 @@ async function checkRun(expected, { code, error, last }, fault, op) {
     checkError({ code, error, last }, fault, out);
     const left = listing(arena).filter((path) => isLeftOver(basename(path)) && path.includes(`.${process.pid}.`));
     // Removing it may be what failed.
-    if (!lasts && op !== "unlink") same(left, [], "the list of temporary files");
+    if (!lasts && op !== "unlink") {
+      same(left, [], "the list of temporary files");
+      const made = existsSync(out) ? listing(out) : [];
+      if (last.message.startsWith("cannot make the run directory"))
+        same(made, [], "what is left of a run that never was");
+    }
     if (existsSync(join(out, "checkpoints"))) await checkCheckpoints(out);
     die();
     const again = existsSync(join(out, "config.json"))

@@ -62,9 +62,17 @@ async function uninterrupted(args: readonly string[], name: string) {
   const arena = emptied(join(folder, name));
   controls[0].watch(arena);
   const begin = performance.now();
-  const end = await run([...args, "--out", join(arena, "run")], shimmed(library, controls[0]));
+  const running = launch([...args, "--out", join(arena, "run")], shimmed(library, controls[0]));
+  await running.reached("iteration");
+  const first = performance.now();
+  const end = await running.finished;
   expect(end.code, end.stderr).toBe(0);
-  return { calls: controls[0].read().calls, summary: summary(join(arena, "run")), ms: performance.now() - begin };
+  return {
+    calls: controls[0].read().calls,
+    summary: summary(join(arena, "run")),
+    toTraining: first - begin,
+    training: performance.now() - first,
+  };
 }
 
 /** Where the process was: the file of its last call, and whether it was in the middle of replacing one. */
@@ -172,45 +180,46 @@ describe("kills at exact calls", () => {
 });
 
 describe("kills at random moments", () => {
-  test("100, each of a run that was killed before, until it ends", async () => {
-    const args = long(60);
+  test("200, each of a run that was killed before, until it ends", async () => {
+    const args = long(200);
     const whole = await uninterrupted(args, "whole");
-    const kills = 100;
-    let done = 0;
-    let runs = 0;
+    const kills = 200;
+    let [done, runs, inTraining] = [0, 0, 0];
     const draw = random(seed);
     await inPairs([0, 1], async (_, worker) => {
       while (done < kills) {
         const arena = emptied(join(folder, `random-${worker}`));
         const out = join(arena, "run");
         ++runs;
-        let hadEnded = false;
-        for (let ended = false; !ended; ) {
-          // Every other one is counted from the first line on, to hit training rather than Node's start.
-          const [fromStart, share, last] = [draw() < 0.5, draw(), done >= kills];
+        for (let [left, ended] = [false, false]; !ended; ) {
+          // Most are counted from the first iteration on: before it Node starts, and the machine's peaks are measured.
+          const [early, share] = [draw() < 0.25, draw()];
+          const last = done >= kills;
           controls[worker]!.watch(arena);
           const running = launch(onwards(out, args), shimmed(library, controls[worker]!));
-          const what = `seed ${seed}, kill ${done + 1}, ${fromStart ? "from the first line" : "from the start"}, share ${share}`;
+          const what = `seed ${seed}, kill ${done + 1}, ${early ? "from the start" : "while training"}, share ${share}`;
           if (!last) {
-            if (fromStart) await running.begun;
-            await sleep(share * (fromStart ? whole.ms / 2 : whole.ms));
+            if (!early) await running.reached("iteration");
+            await sleep(share * (early ? whole.toTraining : whole.training));
             running.child.kill("SIGKILL");
           }
           const end = await running.finished;
           if (end.signal === "SIGKILL") {
             ++done;
+            if (!early) ++inTraining;
             record(controls[worker]!.read().calls);
             await checkMoment(out, what);
-            hadEnded = existsSync(join(out, "result.json"));
+            left = existsSync(join(out, "result.json"));
           } else {
             expect(end.code, `${what}: ${end.stderr}`).toBe(0);
+            checkEnd(arena, whole.summary, `seed ${seed}, run ${runs}, ${what}`, left);
             ended = true;
           }
         }
-        checkEnd(arena, whole.summary, `seed ${seed}, run ${runs}`, hadEnded);
       }
     });
     expect(done).toBeGreaterThanOrEqual(kills);
-    counts.push(`${done} at random moments of ${runs} runs`);
+    expect(inTraining).toBeGreaterThan(kills / 4);
+    counts.push(`${done} at random moments of ${runs} runs, ${inTraining} of them after the first iteration`);
   });
 });

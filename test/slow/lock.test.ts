@@ -243,8 +243,9 @@ describe("a lock that somebody deletes", () => {
   test("is taken again, unless another process was faster: then the run ends", async () => {
     const out = join(emptied(join(folder, "deleted")), "run");
     const lock = join(out, "lock");
-    const running = launch([...recipe, "--iterations", "1000000", "--json", "--out", out]);
-    await running.begun;
+    const running = launch([...recipe, "--iterations", "5000", "--json", "--out", out]);
+    await running.reached("start");
+    // One that never notices ends its run, some seconds later.
     const until = async (condition: () => boolean) => {
       while (!condition()) {
         expect(running.child.exitCode).toBeNull();

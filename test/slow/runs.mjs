@@ -38,11 +38,15 @@ export function launch(args, env = process.env) {
   const child = spawn(process.execPath, [main, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
   let stdout = "";
   let stderr = "";
-  /** @type {(() => void)[]} */
-  const waiting = [];
-  child.stdout.setEncoding("utf8").on("data", (text) => {
-    stdout += text;
-    if (stdout.includes("\n")) for (const wake of waiting.splice(0)) wake();
+  /** @type {{ text: string, wake: (value?: undefined) => void }[]} */
+  let waiting = [];
+  const wake = (/** @type {(text: string) => boolean} */ condition) => {
+    for (const { wake } of waiting.filter(({ text }) => condition(text))) wake();
+    waiting = waiting.filter(({ text }) => !condition(text));
+  };
+  child.stdout.setEncoding("utf8").on("data", (chunk) => {
+    stdout += chunk;
+    wake((text) => stdout.includes(text));
   });
   child.stderr.setEncoding("utf8").on("data", (text) => {
     stderr += text;
@@ -50,14 +54,18 @@ export function launch(args, env = process.env) {
   /** @type {Promise<{ code: number | null, signal: string | null, stdout: string, stderr: string, last: any }>} */
   const finished = new Promise((resolve, reject) => {
     child.on("error", reject).on("close", (code, signal) => {
-      for (const wake of waiting.splice(0)) wake();
+      wake(() => true);
       const lines = stdout.split("\n").slice(0, -1);
       resolve({ code, signal, stdout, stderr, last: lines.length > 0 ? JSON.parse(lines.at(-1) ?? "") : null });
     });
   });
-  /** Resolves at its first line, or its end. */
-  const begun = new Promise((/** @type {(value?: undefined) => void} */ resolve) => waiting.push(resolve));
-  return { child, finished, begun };
+  /** Resolves when it has written a line of a type, or has ended. */
+  const reached = (/** @type {string} */ type) =>
+    new Promise((/** @type {(value?: undefined) => void} */ resolve) => {
+      waiting.push({ text: `{"type":"${type}",`, wake: resolve });
+      wake((text) => child.exitCode !== null || child.signalCode !== null || stdout.includes(text));
+    });
+  return { child, finished, reached };
 }
 
 /** @param {readonly string[]} args @param {NodeJS.ProcessEnv} [env] */
