@@ -19,7 +19,7 @@ const campaigns = [
   ["windows", ["wine64"]],
   ["nodes", []],
   ["package", []],
-  ["fuzz", ["clang", "libclang-rt-14-dev"]],
+  ["fuzz", ["clang", "libclang-rt-dev"]],
 ];
 
 const names = process.argv.slice(2);
