@@ -21,6 +21,7 @@ const SELECTION = [
   "test/ts/safety.test.ts",
   "test/ts/text.test.ts",
   "test/ts/resume.test.ts",
+  "test/slow/leaks.test.ts",
   "test/slow/lifetime.test.ts",
 ];
 
@@ -55,7 +56,6 @@ if (built !== 0) process.exit(built);
 
 const reports = mkdtempSync(join(tmpdir(), `bellows-${sanitizer}-`));
 const log = `log_path=${join(reports, "report")}`;
-const suppressions = (name) => `suppressions=${join(here, name)}`;
 const status = run(
   process.execPath,
   [
@@ -71,7 +71,7 @@ const status = run(
     BELLOWS_BINARY: join(root, "build", `${sanitizer}-addon`, "RelWithDebInfo", "bellows.node"),
     // A request that is too big is refused, as without the sanitizer. An error ends its process by a signal, so that the
     // test fails; leaks are found at the end of a process, and do not change how it ended.
-    ASAN_OPTIONS: `${log}:abort_on_error=1:allocator_may_return_null=1:detect_stack_use_after_return=1:quarantine_size_mb=16`,
+    ASAN_OPTIONS: `${log}:abort_on_error=1:allocator_may_return_null=1:detect_stack_use_after_return=1:quarantine_size_mb=16:malloc_context_size=12`,
     LSAN_OPTIONS: "detect_leaks=1:exitcode=0",
     UBSAN_OPTIONS: "print_stacktrace=1",
     TSAN_OPTIONS: `${log}:exitcode=0:suppressions=${join(here, "tsan.supp")}:second_deadlock_stack=1`,

@@ -17,7 +17,7 @@ const works = ["create", "iterate", "save", "load", "certify", "everything"] as 
 const workAt = (index: number) => works[Math.floor(index / 3) % works.length] ?? "everything";
 
 function times(count: number): number {
-  return sanitized ? Math.ceil(count / 5) : count;
+  return sanitized ? Math.ceil(count / 10) : count;
 }
 
 /** The same moments in each run of the tests, as far as the machine's speed lets them be (mulberry32). */
