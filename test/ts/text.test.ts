@@ -57,7 +57,10 @@ describe("a NUL character", () => {
     const at = bytes.indexOf("sixsix");
     expect(at).toBeGreaterThan(0);
     bytes.write("\\u0000", at);
-    expect(native().inspect(bytes)).toMatchObject({ ok: false, error: { status: "CHECKPOINT", path: "header", message: expect.stringContaining("the character 0") } });
+    expect(native().inspect(bytes)).toMatchObject({
+      ok: false,
+      error: { status: "CHECKPOINT", path: "header", message: expect.stringContaining("the character 0") },
+    });
   });
 
   test("in the name of a file", async () => {
