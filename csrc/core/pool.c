@@ -105,7 +105,8 @@ static void wait_for_workers(bw_pool* pool) {
     relax();
   }
   pthread_mutex_lock(&pool->mutex);
-  // An exchange, not a store: when QEMU runs ARM code on x86, a load can pass a store before it, and the wake-up is lost.
+  // An exchange, not a store: where QEMU runs ARM code on x86, a load can pass the store before it, and then the last
+  // worker's signal is lost.
   atomic_exchange(&pool->caller_sleeps, true);
   while (atomic_load(&pool->pending) > 0) pthread_cond_wait(&pool->done, &pool->mutex);
   atomic_store(&pool->caller_sleeps, false);
