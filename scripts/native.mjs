@@ -4,7 +4,7 @@
 //                                              build/asan-addon or build/tsan-addon, for test/sanitizers/run.mjs
 //   node scripts/native.mjs test [asan|tsan]   the C tests: configure, build, ctest (needs cmake and a C compiler only)
 //   node scripts/native.mjs fuzz [executions]  the fuzz targets on every core (10,000,000 of the reader; needs clang)
-//   node scripts/native.mjs gyp                the portable engine with node-gyp in build/gyp, loaded once
+//   node scripts/native.mjs gyp                the portable engine with node-gyp in build/gyp; it trains once
 //
 // BELLOWS_WERROR=1 in the environment turns compiler warnings into errors.
 
@@ -163,11 +163,14 @@ if (task === "addon") {
   if (existsSync(join(prefix, "include", "node", "node_api.h"))) options.push("--nodedir", prefix);
   run(process.execPath, [packageBin("node-gyp"), "rebuild", ...options]);
   const addon = join(folder, "build", "Release", "bellows.node");
-  const loaded = spawnSync(process.execPath, ["-p", `Object.keys(require(${JSON.stringify(addon)})).join(" ")`], {
+  const args = "train tictactoe --iterations 2 --set rollout.games=64 --json --out".split(" ");
+  const trained = spawnSync(process.execPath, [join(root, "dist", "cli", "main.js"), ...args, join(folder, "run")], {
     encoding: "utf8",
+    env: { ...process.env, BELLOWS_BINARY: addon },
   });
-  if (loaded.status !== 0 || loaded.stdout.trim() === "") fail(`${addon} does not load: ${loaded.stderr}`);
-  console.log(`portable engine built with node-gyp; it exports ${loaded.stdout.trim()}`);
+  const last = trained.stdout?.trim().split("\n").at(-1) ?? "";
+  if (trained.status !== 0 || JSON.parse(last).type !== "result") fail(`${addon} does not train: ${trained.stderr}`);
+  console.log(`portable engine built with node-gyp; it trains to ${JSON.parse(last).weightsHash}`);
 } else {
   fail("usage: node scripts/native.mjs addon | test [asan|tsan] | fuzz [executions] | gyp");
 }
