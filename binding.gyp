@@ -33,7 +33,7 @@
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "sources": ["<!@(node -p \"require('./csrc/sources.json').binding.join(' ')\")"],
       "libraries": ["-lm"],
-      "conditions": [["OS=='linux'", { "ldflags": ["-Wl,--version-script=<(module_root_dir)/csrc/binding/exports.map", "-pthread"] }]]
+      "conditions": [["OS=='linux'", { "ldflags": ["-Wl,--version-script=<(module_root_dir)/csrc/binding/exports.map", "-Wl,-z,nodelete", "-pthread"] }]]
     }
   ]
 }

@@ -68,8 +68,11 @@ function prebuilds(): string[] {
   return list(root).flatMap((tuple) => list(join(root, tuple)).map((name) => `${tuple}/${name}`));
 }
 
+/** The first line of what went wrong. The system's linker repeats what it finds in a damaged file, binary or endless. */
 function text(error: unknown): string {
-  return error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error);
+  const message = error instanceof Error ? error.message : String(error);
+  const line = (message.split("\n")[0] ?? "").replace(/[^\x20-\x7e\u00a0-\ud7ff]/gu, "?");
+  return line.length > 200 ? `${line.slice(0, 200)}...` : line;
 }
 
 /** Why the file cannot be the binary, found without loading it; null when nothing speaks against it. */
@@ -110,13 +113,19 @@ function open(path: string): Record<string, unknown> {
   return module.exports;
 }
 
+/** A word for the system's shell. */
+function shellWord(text: string): string {
+  if (process.platform === "win32") return `"${text}"`; // no name has a quote there
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
 /** The command that builds the binary where the package lies. */
 function buildCommand(): string {
   const checkout = existsSync(join(packageRoot, "scripts", "native.mjs"));
   const command = checkout
     ? "npm run build:native"
     : "npx --yes --package=cmake-js@8 --package=node-addon-api@8 cmake-js compile";
-  return `cd "${packageRoot}" && ${command}`;
+  return `cd ${shellWord(packageRoot)} && ${command}`;
 }
 
 function capital(sentence: string): string {
@@ -166,6 +175,14 @@ export function loadBinary(): { exports: Record<string, unknown>; path: string }
       cause = error;
     }
   }
+  const code = (cause as { cause?: { code?: unknown } } | undefined)?.cause?.code;
+  if (code === "ERR_DLOPEN_DISABLED") {
+    const advice = "Start Node without --no-addons; under --permission, with --allow-addons.";
+    return fail("this process may not load native binaries.", advice, cause);
+  }
+  if (tried.some(({ reason }) => /failed to map segment|cannot allocate memory/i.test(reason))) {
+    return fail("this process has no memory left to load its native binary.", "Raise its limit (ulimit -v).", cause);
+  }
   if (named) {
     const advice = "Unset BELLOWS_BINARY, or let it name a bellows.node for this machine.";
     return fail("the native binary that BELLOWS_BINARY names does not load.", advice, cause);
@@ -180,6 +197,10 @@ export function loadBinary(): { exports: Record<string, unknown>; path: string }
   if (packageVersion() === null) {
     const advice = "This code was bundled: mark bellows as external, so that it is loaded from node_modules.";
     return fail("bellows does not find its own package, and so no native binary.", advice, cause);
+  }
+  if (places().some((path) => existsSync(path))) {
+    const advice = `Install bellows again if the file is damaged; where it does not fit this machine, ${source}`;
+    return fail("the native binary of bellows for this machine does not load.", advice, cause);
   }
   return fail("no native binary of bellows fits this machine.", capital(source), cause);
 }

@@ -198,6 +198,8 @@ export function corrupt(path: string, what: string, field: string | null = null,
 /**
  * Reads a file to its end. Node's readFile takes a read that gives less than was asked for, as file systems may, for the
  * end of the file.
+ *
+ * @internal
  */
 export async function readWhole(path: string): Promise<Buffer> {
   const handle = await open(path, "r");

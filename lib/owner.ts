@@ -73,8 +73,12 @@ export function isSameKernel(owner: Owner): boolean {
 
 /** Whether a process is still there, as far as that can be told from here. */
 export function fateOf(owner: Owner): "alive" | "dead" | "unknown" {
-  // A machine that has been started again has none of its processes left.
-  if (!isSameKernel(owner)) return isSameMachine(owner) && owner.boot !== "" && here.boot !== "" ? "dead" : "unknown";
+  if (!isSameKernel(owner)) {
+    // A machine that has been started again has none of its processes left. A host's name alone does not tell machines
+    // apart: containers on several may share one.
+    const restarted = isSameMachine(owner) && here.machine !== "" && owner.boot !== "" && here.boot !== "";
+    return restarted ? "dead" : "unknown";
+  }
   if (owner.space !== here.space) return "unknown";
   if (!isAlive(owner.pid)) return "dead";
   if (owner.start === "") return "unknown"; // it, or another one with the same id

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import {

@@ -16,6 +16,7 @@ const campaigns = [
   ["plants", []],
   ["interop", ["python3", "python3-venv"]],
   ["isa", ["qemu-user", "libc6-arm64-cross", "musl", "binutils"]],
+  ["shipped", []],
   ["windows", ["wine64"]],
   ["nodes", []],
   ["package", []],

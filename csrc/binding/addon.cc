@@ -4,6 +4,9 @@
 #ifndef _WIN32
 #include <sys/file.h>
 #endif
+#ifdef __APPLE__
+#include <dlfcn.h>
+#endif
 
 #include <atomic>
 #include <cerrno>
@@ -297,7 +300,20 @@ void Export(Napi::Env env, Napi::Object exports, const char* name) {
 
 }  // namespace
 
+#ifdef __APPLE__
+// Keeps this library in memory when Node drops it with its last environment: its exit handlers are called later.
+// Elsewhere the linker is told so.
+static void StayLoaded() {
+  Dl_info self;
+  if (dladdr(reinterpret_cast<void*>(&StayLoaded), &self) == 0) return;
+  dlopen(self.dli_fname, RTLD_LAZY | RTLD_LOCAL | RTLD_NOLOAD | RTLD_NODELETE);
+}
+#endif
+
 static Napi::Value Initialize(Napi::Env env, Napi::Object exports) {
+#ifdef __APPLE__
+  StayLoaded();
+#endif
   if (!Host::Install(env)) return Napi::Value();
   Engine::Define(env, exports);
   exports.Set("version", bw_version());

@@ -143,12 +143,14 @@ class Worker : public std::enable_shared_from_this<Worker> {
     // All memory first: once the thread runs, nothing may fail.
     std::set<std::shared_ptr<Worker>> owned{worker};
     std::set<Worker*> live{worker.get()};
+#ifndef _WIN32  // there the system has ended all other threads when a library hears of the end
     {
       std::lock_guard<std::mutex> lock(LiveMutex());
       static bool registered = false;
       if (!registered) registered = std::atexit(&Worker::StopLive) == 0;
       if (!registered) return nullptr;
     }
+#endif
     pthread_attr_t attributes;
     if (pthread_attr_init(&attributes) != 0) return nullptr;
     // The systems' defaults for second threads differ (512 KiB on macOS); the engine sees one size everywhere.
@@ -262,8 +264,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   }
   static std::mutex& LiveMutex() { return Lasting<std::mutex>(); }
   static std::set<Worker*>& Live() { return Lasting<std::set<Worker*>>(); }
-  // Never destroyed, since exit handlers of other modules may run later; not on the heap, since the addon may be
-  // unloaded and loaded again.
+  // Never destroyed, since exit handlers of other modules may run later; not on the heap, where it would pass for a leak.
   template <class T>
   static T& Lasting() {
     alignas(T) static unsigned char room[sizeof(T)];

@@ -127,6 +127,10 @@ describe.each(["x64", "arm64"])("the binaries of %s", (arch) => {
     expect(dynamic(targetOf(arch, "musl").file, "--version-info")).not.toContain("GLIBC");
   });
 
+  test.each(["glibc", "musl"])("stay in memory when Node drops them, as their exit handlers do (%s)", (libc) => {
+    expect(dynamic(targetOf(arch, libc).file, "--dynamic")).toMatch(/FLAGS_1.*NODELETE/);
+  });
+
   test.each(["glibc", "musl"])("show the linker two symbols (%s)", (libc) => {
     const shown = dynamic(targetOf(arch, libc).file, "--dyn-syms")
       .split("\n")

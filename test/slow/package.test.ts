@@ -284,6 +284,18 @@ describe("installed by npm with scripts off and only node on the PATH", () => {
       expect(JSON.parse(out(["main.mjs"]))).toEqual({ games: 96, number: true, typed: "NoBinaryError" });
     });
 
+    // Node drops an addon with the last environment that used it, and the process ends after that.
+    test("a worker trains and ends, then the process does", () => {
+      const source = `import { Worker, isMainThread } from "node:worker_threads";
+        if (isMainThread) for (let i = 0; i < 3; ++i) {
+          await new Promise((resolve) => new Worker(new URL(import.meta.url)).on("exit", (code) => resolve(console.log(code))));
+        } else await import("./main.mjs");`;
+      writeFileSync(join(folder, "worker.mjs"), source);
+      const lines = out(["worker.mjs"]).trim().split("\n");
+      expect(lines.filter((line) => line === "0")).toHaveLength(3);
+      expect(lines).toHaveLength(6);
+    });
+
     test("require() gives the same, where node can require modules", () => {
       const source = `const b = require("bellows"); console.log(typeof b.SelfPlay.create)`;
       const { code, stdout, stderr } = run(node, ["--no-warnings", "-e", source], { cwd: folder, path });
@@ -352,15 +364,16 @@ describe("installed by npm with scripts off and only node on the PATH", () => {
        export type { NativeAddon } from "bellows/dist/native.js";
       `,
     );
-    for (const [module, moduleResolution] of [
-      ["NodeNext", "NodeNext"],
-      ["ESNext", "Bundler"],
-    ]) {
+    const withNode = { lib: ["ES2023"], types: ["node"], typeRoots: [types] };
+    for (const [module, moduleResolution, libraries] of [
+      ["NodeNext", "NodeNext", withNode],
+      ["ESNext", "Bundler", withNode],
+      ["NodeNext", "NodeNext", { types: [] }], // what a folder has that holds nothing but this package
+    ] as const) {
       // Without skipLibCheck, so that the declarations of the package are checked too.
       const options = {
         ...{ strict: true, noEmit: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true },
-        ...{ target: "ES2022", lib: ["ES2023", "ESNext.Disposable"], types: ["node"], typeRoots: [types] },
-        ...{ module, moduleResolution },
+        ...{ target: "ES2022", module, moduleResolution, ...libraries },
       };
       const config = join(folder, "tsconfig.json");
       writeFileSync(config, JSON.stringify({ compilerOptions: options, files: ["consumer.ts"] }));

@@ -9,6 +9,8 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  realpathSync,
+  renameSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -144,7 +146,7 @@ describe("without a binary that fits", () => {
     expect(text).toContain(`${join(at, "build", "Release", "bellows.node")}: no such file`);
     expect(text).toContain(`${join(at, "prebuilds", fitting)}: no such file`);
     expect(text).toContain("Prebuilt in this package: plan9-mips/bellows.node, plan9-vax/bellows.node.");
-    expect(text).toContain(`cd "${at}" && npx --yes --package=cmake-js@8 --package=node-addon-api@8 cmake-js compile`);
+    expect(text).toContain(`cd '${at}' && npx --yes --package=cmake-js@8 --package=node-addon-api@8 cmake-js compile`);
     if (libc === "glibc") expect(text).toMatch(/, glibc \d+\.\d+, Node /);
     if (libc === "musl") expect(text).toContain(", musl, Node ");
   });
@@ -153,7 +155,7 @@ describe("without a binary that fits", () => {
     const at = stage({});
     mkdirSync(join(at, "scripts"));
     writeFileSync(join(at, "scripts", "native.mjs"), "");
-    expect(await page(at)).toContain(`cd "${at}" && npm run build:native\n`);
+    expect(await page(at)).toContain(`cd '${at}' && npm run build:native\n`);
   });
 
   test("the API rejects with a typed error, and --json prints its line", async () => {
@@ -235,7 +237,28 @@ describe("a file that does not do gives its reason", () => {
     expect(text).toMatch(reason);
     expect(text).toContain(`${join(at, "prebuilds", fitting)}: `);
     expect(text).not.toContain("JavaScript");
-    expect(text).toContain("Build it from source");
+    expect(text).toContain("build it from source");
+  });
+
+  test("a process that may not load any", async () => {
+    const text = await page(stage({ [fitting]: addon }), { node: ["--no-addons"] });
+    expect(text).toContain("this process may not load native binaries");
+    expect(text).toContain("--allow-addons");
+    expect(text).not.toContain("source");
+  });
+
+  test.runIf(linux)("damage inside: what the linker echoes of it stays short and printable", async () => {
+    const text = await page(stage({ [fitting]: Buffer.from(addon).fill(0xff, 5000, 40000) }));
+    expect(text).toMatch(/^[\x20-\x7e\n]+$/);
+    expect(text.length).toBeLessThan(2000);
+    expect(text).toContain("Install bellows again");
+  });
+
+  test.runIf(process.platform !== "win32")("the command copes with every name of a folder", async () => {
+    const at = join(folder, `it's a "folder" of $HOME, ünï`);
+    renameSync(stage({}), at);
+    const [, command = ""] = /\n {2}(cd .*) && npx .*\n/.exec(await page(at)) ?? [];
+    expect(execFileSync("/bin/sh", ["-c", `${command} && pwd -P`], { encoding: "utf8" }).trim()).toBe(realpathSync(at));
   });
 
   // Loading what was cut off ends the process with SIGBUS.
