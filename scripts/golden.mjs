@@ -6,7 +6,7 @@
 //   expected.json             what the files hold, and what the run's end is under the portable instruction set
 
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -32,13 +32,16 @@ const games = {
 };
 const position = { tictactoe: "5192", connect4: "4433" };
 
-mkdirSync(folder, { recursive: true });
+// Filled beside its place, so that a failure leaves nothing there.
+const fresh = join(root, "build", "golden-files");
+rmSync(fresh, { recursive: true, force: true });
+mkdirSync(fresh, { recursive: true });
 const bundles = {};
 for (const [name, options] of Object.entries(games)) {
   const run = await SelfPlay.create({ ...options, game: { name }, run: { seed: 3, iterations: 4, threads: 1 } });
   for await (const _ of run.train({ iterations: 2, roofline: false }));
   const file = `bundle-${name}.safetensors`;
-  await run.save(join(folder, file));
+  await run.save(join(fresh, file));
   const { probabilities, value } = await run.policy(position[name]);
   const saved = await run.weightsHash();
   const counters = await run.counters();
@@ -95,12 +98,14 @@ const stopper = (iteration) =>
   `)}`;
 const whole = train(join(root, "build", "golden-whole"));
 const end = JSON.parse(whole.stdout.trim().split("\n").at(-1));
+if (whole.status !== 0 || end.type !== "result") throw new Error(`the run failed: ${whole.stderr}`);
 const half = train(out, 2);
 if (half.signal !== "SIGKILL") throw new Error(`the run was not stopped: ${half.stderr}`);
 rmSync(join(out, "lock"), { force: true });
-cpSync(out, join(folder, "run"), { recursive: true });
+cpSync(out, join(fresh, "run"), { recursive: true });
 
 const { signature } = JSON.parse(readFileSync(join(root, "test", "golden", "signature.json"), "utf8"));
 const expected = { signature, bundles, run: { weightsHash: end.weightsHash, iterations: end.iterations } };
-writeFileSync(join(folder, "expected.json"), `${JSON.stringify(expected, null, 2)}\n`);
+writeFileSync(join(fresh, "expected.json"), `${JSON.stringify(expected, null, 2)}\n`);
+renameSync(fresh, folder);
 console.log(folder);

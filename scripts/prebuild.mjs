@@ -86,6 +86,7 @@ function rebuild() {
     ({ platform, arch, libc }) =>
       platform === PREBUILD_PLATFORM && arch === PREBUILD_ARCH && (libc === null || libc === PREBUILD_LIBC),
   );
+  if (!target) throw new Error(`no target for ${PREBUILD_PLATFORM}-${PREBUILD_ARCH}-${PREBUILD_LIBC}`);
   compile(target, join(process.cwd(), "cmake"));
   mkdirSync(join("build", "Release"), { recursive: true });
   cpSync(join("cmake", "bellows.node"), join("build", "Release", "bellows.node"));
@@ -95,6 +96,7 @@ function rebuild() {
 export async function prebuild(target) {
   const { default: prebuildify } = await import(pathToFileURL(tool("prebuildify")).href);
   const folder = join(root, "build", "prebuild", target.name);
+  rmSync(folder, { recursive: true, force: true }); // what is shipped is built from nothing
   mkdirSync(folder, { recursive: true });
   await promisify(prebuildify)({
     name: "bellows",
