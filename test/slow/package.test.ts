@@ -405,7 +405,7 @@ describe("installed with scripts allowed", () => {
   const managers: Manager[] = [
     {
       name: "pnpm",
-      install: () => [process.execPath, join(toolFolder("pnpm"), "bin", "pnpm.mjs"), "add", tarball],
+      install: () => [process.execPath, join(toolFolder("pnpm"), "bin", "pnpm.cjs"), "add", tarball],
       files: { "pnpm-workspace.yaml": "dangerouslyAllowAllBuilds: true\n" },
     },
     {
