@@ -264,7 +264,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
   }
   static std::mutex& LiveMutex() { return Lasting<std::mutex>(); }
   static std::set<Worker*>& Live() { return Lasting<std::set<Worker*>>(); }
-  // Never destroyed, since exit handlers of other modules may run later; not on the heap, where it would pass for a leak.
+  // Never destroyed, since exit handlers of other modules may run later; not on the heap, where it would pass for a
+  // leak.
   template <class T>
   static T& Lasting() {
     alignas(T) static unsigned char room[sizeof(T)];
