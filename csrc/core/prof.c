@@ -25,8 +25,7 @@ void bw_prof_reset(bw_prof* prof) {
   prof->group = group;
 }
 
-void bw_prof_add(bw_prof* prof, const char* name, uint64_t start_ns, double flops, double bytes) {
-  const uint64_t elapsed = bw_now_ns() - start_ns;
+void bw_prof_add_amount(bw_prof* prof, const char* name, uint64_t ns, uint64_t calls, double flops, double bytes) {
   int i = 0;
   while (i < prof->count && !(prof->spans[i].name == name && prof->spans[i].group == prof->group)) ++i;
   if (i == prof->count) {
@@ -34,8 +33,17 @@ void bw_prof_add(bw_prof* prof, const char* name, uint64_t start_ns, double flop
     prof->spans[prof->count++] = (bw_span){.name = name, .group = prof->group};
   }
   bw_span* span = &prof->spans[i];
-  ++span->calls;
-  span->ns += elapsed;
+  span->calls += calls;
+  span->ns += ns;
   span->flops += flops;
   span->bytes += bytes;
+}
+
+void bw_prof_add_span(bw_prof* prof, const char* name, uint64_t start_ns, uint64_t end_ns, uint64_t calls, double flops,
+                      double bytes) {
+  bw_prof_add_amount(prof, name, end_ns - start_ns, calls, flops, bytes);
+}
+
+void bw_prof_add(bw_prof* prof, const char* name, uint64_t start_ns, double flops, double bytes) {
+  bw_prof_add_span(prof, name, start_ns, bw_now_ns(), 1, flops, bytes);
 }

@@ -31,8 +31,15 @@ typedef struct bw_prof {
 uint64_t bw_now_ns(void);  // monotonic clock
 
 void bw_prof_reset(bw_prof* prof);
-// Adds one call of `name` that began at start_ns and ends now. A full table drops the span.
+
+// A full table drops spans with a new name and goes on counting those that it has.
+// Adds one call of `name` that began at start_ns and ends now.
 void bw_prof_add(bw_prof* prof, const char* name, uint64_t start_ns, double flops, double bytes);
+// Adds `calls` calls of `name` that together took the time from start_ns to end_ns.
+void bw_prof_add_span(bw_prof* prof, const char* name, uint64_t start_ns, uint64_t end_ns, uint64_t calls, double flops,
+                      double bytes);
+// Adds `calls` calls of `name` that took ns in all, in pieces that were timed one by one.
+void bw_prof_add_amount(bw_prof* prof, const char* name, uint64_t ns, uint64_t calls, double flops, double bytes);
 
 #ifdef __cplusplus
 }

@@ -72,6 +72,10 @@ static void test_spans(void) {
   CHECK(prof.spans[2].name == forward && prof.spans[2].group == update && prof.spans[2].calls == 1);
   CHECK(bw_now_ns() >= start);
   CHECK(prof.spans[0].ns <= 2 * (bw_now_ns() - start));
+  bw_prof_add_span(&prof, backward, 1000, 1250, 3, 5, 2);
+  bw_prof_add_amount(&prof, backward, 750, 2, 4, 1);
+  CHECK(prof.spans[3].name == backward && prof.spans[3].group == update);
+  CHECK(prof.spans[3].calls == 5 && prof.spans[3].ns == 1000 && prof.spans[3].flops == 9 && prof.spans[3].bytes == 3);
   bw_prof_reset(&prof);
   CHECK_EQ_INT(prof.count, 0);
   CHECK(prof.group == update);  // the phase goes on
