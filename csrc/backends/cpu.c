@@ -76,9 +76,9 @@ static void pack_panels(void* context, int64_t first, int64_t last, int worker) 
   (void)worker;
   const pack_task* t = context;
   if (t->backward) {
-    t->gemm->pack(t->master, t->in, 1, (int)t->out, (int)t->in, (int)first, (int)last, t->packed);
+    t->gemm->pack(t->master, t->in, 1, (int)t->out, (int)t->in, (int)first, (int)last, 0, (int)t->out, t->packed);
   } else {
-    t->gemm->pack(t->master, 1, t->in, (int)t->in, (int)t->out, (int)first, (int)last, t->packed);
+    t->gemm->pack(t->master, 1, t->in, (int)t->in, (int)t->out, (int)first, (int)last, 0, (int)t->in, t->packed);
   }
 }
 

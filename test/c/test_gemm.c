@@ -97,7 +97,7 @@ static void check_multiply(const kernel* k, product s) {
   buffer before = take(c.count);
   memcpy(before.at, c.at, c.count * sizeof(float));
   const int64_t stride_c = transposed ? 1 : ldb, stride_n = transposed ? ldb : 1;
-  gemm->pack(b.at, stride_c, stride_n, s.contract, s.columns, 0, panels, packed.at);
+  gemm->pack(b.at, stride_c, stride_n, s.contract, s.columns, 0, panels, 0, s.contract, packed.at);
   CHECK(guarded(&packed));
   gemm->multiply(a.at, s.lda, packed.at, s.rows, s.contract, s.columns, 0, panels, s.bias ? bias.at : NULL,
                  s.relu ? BW_ACT_RELU : BW_ACT_NONE, s.accumulate, c.at, s.ldc);
@@ -144,7 +144,7 @@ static void check_multiply(const kernel* k, product s) {
   buffer packed_again = take(packed.count), again = take(c.count);
   memcpy(again.at, before.at, c.count * sizeof(float));
   for (int p = panels - 1; p >= 0; --p) {
-    gemm->pack(b.at, stride_c, stride_n, s.contract, s.columns, p, p + 1, packed_again.at);
+    gemm->pack(b.at, stride_c, stride_n, s.contract, s.columns, p, p + 1, 0, s.contract, packed_again.at);
     if (p > 0) CHECK(poisoned(packed_again.at, (size_t)p * (size_t)gemm->panel * (size_t)s.contract));
   }
   CHECK(same_bits(packed.at, packed_again.at, packed.count));
@@ -177,7 +177,7 @@ static void check_row_batches(const kernel* k) {
   buffer a = take((size_t)MAX_ROWS * (size_t)contract), c = take((size_t)MAX_ROWS * (size_t)columns);
   buffer packed = take((size_t)panels * (size_t)k->gemm->panel * (size_t)contract), alone = take((size_t)columns);
   for (int i = 0; i < MAX_ROWS; ++i) memcpy(a.at + i * contract, row.at, (size_t)contract * sizeof(float));
-  k->gemm->pack(b.at, columns, 1, contract, columns, 0, panels, packed.at);
+  k->gemm->pack(b.at, columns, 1, contract, columns, 0, panels, 0, contract, packed.at);
   k->gemm->multiply(row.at, contract, packed.at, 1, contract, columns, 0, panels, NULL, BW_ACT_NONE, 0, alone.at,
                     columns);
   for (int rows = 1; rows <= MAX_ROWS; ++rows) {
@@ -263,7 +263,7 @@ static void check_pack(const kernel* k) {
       buffer b = matrix(1, (int)((contract - 1) * stride_c + (columns - 1) * stride_n) + 1,
                         (int)((contract - 1) * stride_c + (columns - 1) * stride_n) + 1);
       buffer packed = take((size_t)panels * (size_t)panel * (size_t)contract);
-      k->gemm->pack(b.at, stride_c, stride_n, contract, columns, 0, panels, packed.at);
+      k->gemm->pack(b.at, stride_c, stride_n, contract, columns, 0, panels, 0, contract, packed.at);
       bool right = true;
       for (int p = 0; p < panels; ++p) {
         for (int c = 0; c < contract; ++c) {
@@ -276,6 +276,25 @@ static void check_pack(const kernel* k) {
       }
       CHECK_MSG(right, "%s: packing %d x %d, layout %d", k->gemm->name, contract, columns, layout);
       CHECK(guarded(&packed));
+
+      // Some panels, and of them a range of the contracted index: these elements and no others.
+      const int first_panel = between(0, panels - 1), last_panel = between(first_panel, panels);
+      const int first = between(0, contract - 1), last = between(first, contract);
+      buffer part = take(packed.count);
+      k->gemm->pack(b.at, stride_c, stride_n, contract, columns, first_panel, last_panel, first, last, part.at);
+      right = true;
+      for (int p = 0; p < panels; ++p) {
+        for (int c = 0; c < contract; ++c) {
+          const size_t at = (size_t)(p * contract + c) * (size_t)panel;
+          const bool wanted = first_panel <= p && p < last_panel && first <= c && c < last;
+          right = right && (wanted ? same_bits(&part.at[at], &packed.at[at], (size_t)panel)
+                                   : poisoned(&part.at[at], (size_t)panel));
+        }
+      }
+      CHECK_MSG(right, "%s: packing %d..%d of %d x %d, panels %d..%d, layout %d", k->gemm->name, first, last, contract,
+                columns, first_panel, last_panel, layout);
+      CHECK(guarded(&part));
+      bw_aligned_free(part.base);
       bw_aligned_free(b.base);
       bw_aligned_free(packed.base);
     }
@@ -290,7 +309,7 @@ static void check_special(const kernel* k) {
   buffer packed = take((size_t)panels * (size_t)k->gemm->panel * CONTRACT), c = take(ROWS * COLUMNS);
   a.at[3 * CONTRACT + 2] = NAN;
   a.at[9 * CONTRACT] = INFINITY;
-  k->gemm->pack(b.at, COLUMNS, 1, CONTRACT, COLUMNS, 0, panels, packed.at);
+  k->gemm->pack(b.at, COLUMNS, 1, CONTRACT, COLUMNS, 0, panels, 0, CONTRACT, packed.at);
   k->gemm->multiply(a.at, CONTRACT, packed.at, ROWS, CONTRACT, COLUMNS, 0, panels, NULL, BW_ACT_RELU, 0, c.at, COLUMNS);
   for (int i = 0; i < ROWS; ++i) {
     for (int n = 0; n < COLUMNS; ++n) {

@@ -34,7 +34,7 @@ static void test_multiply(const bw_gemm* gemm, int rows, int contract, int colum
   for (int i = 0; i < MAX * MAX; ++i) c[i] = accumulate ? 0.5f : NAN;
   const int panels = (columns + gemm->panel - 1) / gemm->panel;
   for (int p = 0; p < panels; ++p)
-    gemm->pack(b, 1, contract, contract, columns, p, p + 1, packed);  // b is [columns][contract]
+    gemm->pack(b, 1, contract, contract, columns, p, p + 1, 0, contract, packed);  // b is [columns][contract]
   gemm->multiply(a, contract, packed, rows, contract, columns, 0, panels, accumulate ? NULL : bias,
                  accumulate ? BW_ACT_NONE : BW_ACT_RELU, accumulate, c, columns);
   for (int i = 0; i < rows; ++i) {

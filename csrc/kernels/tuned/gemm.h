@@ -27,9 +27,11 @@ typedef struct bw_gemm {
 
   // Packs a matrix B[contract][columns], given as element (c, n) = b[c*stride_c + n*stride_n], into
   // ceil(columns/panel) panels of [contract][panel], zero-filled beyond `columns`. Packs panels
-  // first_panel <= p < last_panel. packed: 64-byte aligned, ceil(columns/panel)*panel*contract floats.
+  // first_panel <= p < last_panel and of them first_contract <= c < last_contract, so that what depends on a few rows
+  // of a weight matrix can be renewed alone: whole panels of its forward form, a range of c in all panels of its
+  // backward form. packed: 64-byte aligned, ceil(columns/panel)*panel*contract floats.
   void (*pack)(const float* b, int64_t stride_c, int64_t stride_n, int contract, int columns, int first_panel,
-               int last_panel, float* packed);
+               int last_panel, int first_contract, int last_contract, float* packed);
 
   // C[m][n] (+)= act(bias[n] + sum_c A[m][c] B[c][n]) for rows [0, rows) and panels [first_panel, last_panel).
   // a: row stride lda >= contract. c: row stride ldc. bias may be NULL. The sum starts at 0, ascends in c, and

@@ -67,7 +67,7 @@ static void transpose_block(const float* in, int64_t stride, int width, int dept
 }
 
 static void pack(const float* b, int64_t stride_c, int64_t stride_n, int contract, int columns, int first_panel,
-                 int last_panel, float* packed) {
+                 int last_panel, int first_contract, int last_contract, float* packed) {
   for (int p = first_panel; p < last_panel; ++p) {
     const int base = p * PANEL;
     const int width = columns - base < PANEL ? columns - base : PANEL;
@@ -75,18 +75,18 @@ static void pack(const float* b, int64_t stride_c, int64_t stride_n, int contrac
     float* out = packed + (int64_t)p * PANEL * contract;
     const float* in = b + base * stride_n;
     if (stride_n == 1) {
-      for (int c = 0; c < contract; ++c) {
+      for (int c = first_contract; c < last_contract; ++c) {
         _mm512_store_ps(out + c * PANEL, _mm512_maskz_loadu_ps(mask0, in + c * stride_c));
         _mm512_store_ps(out + c * PANEL + 16, _mm512_maskz_loadu_ps(mask1, in + c * stride_c + 16));
       }
     } else if (stride_c == 1) {
-      for (int c = 0; c < contract; c += 16) {
-        const int depth = contract - c < 16 ? contract - c : 16;
+      for (int c = first_contract; c < last_contract; c += 16) {
+        const int depth = last_contract - c < 16 ? last_contract - c : 16;
         transpose_block(in + c, stride_n, width, depth, out + c * PANEL);
         transpose_block(in + 16 * stride_n + c, stride_n, width - 16, depth, out + c * PANEL + 16);
       }
     } else {
-      for (int c = 0; c < contract; ++c) {
+      for (int c = first_contract; c < last_contract; ++c) {
         for (int n = 0; n < PANEL; ++n) out[c * PANEL + n] = n < width ? in[c * stride_c + n * stride_n] : 0;
       }
     }

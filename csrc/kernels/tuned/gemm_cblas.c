@@ -18,9 +18,10 @@ static bw_sgemm sgemm;
 static int64_t padded(int columns) { return (int64_t)(columns + PANEL - 1) / PANEL * PANEL; }
 
 static void pack(const float* b, int64_t stride_c, int64_t stride_n, int contract, int columns, int first_panel,
-                 int last_panel, float* packed) {
+                 int last_panel, int first_contract, int last_contract, float* packed) {
+  (void)contract;
   const int64_t ld = padded(columns);
-  for (int c = 0; c < contract; ++c) {
+  for (int c = first_contract; c < last_contract; ++c) {
     for (int64_t n = (int64_t)first_panel * PANEL; n < (int64_t)last_panel * PANEL; ++n) {
       packed[c * ld + n] = n < columns ? b[c * stride_c + n * stride_n] : 0;
     }

@@ -65,13 +65,13 @@ static inline vec load(const float* p) {
 static inline void store(float* p, vec v) { memcpy(p, &v, sizeof v); }
 
 static void pack(const float* b, int64_t stride_c, int64_t stride_n, int contract, int columns, int first_panel,
-                 int last_panel, float* packed) {
+                 int last_panel, int first_contract, int last_contract, float* packed) {
   for (int p = first_panel; p < last_panel; ++p) {
     const int base = p * PANEL;
     const int width = columns - base < PANEL ? columns - base : PANEL;
     float* out = packed + (int64_t)p * PANEL * contract;
     const float* in = b + base * stride_n;
-    for (int c = 0; c < contract; ++c) {
+    for (int c = first_contract; c < last_contract; ++c) {
       for (int n = 0; n < width; ++n) out[c * PANEL + n] = in[c * stride_c + n * stride_n];
       for (int n = width; n < PANEL; ++n) out[c * PANEL + n] = 0;
     }
