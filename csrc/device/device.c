@@ -62,7 +62,9 @@ void bw_device_launch(bw_device* device, bw_op op, const void* args) {
 bw_status bw_device_sync(bw_device* device, bw_error* error) { return device->backend->sync(device, error); }
 
 void bw_device_destroy(bw_device* device) {
-  if (device) device->backend->destroy(device);
+  if (!device) return;
+  bw_prof_timeline_stop(&device->prof);
+  device->backend->destroy(device);
 }
 
 // ---- composite ops ----

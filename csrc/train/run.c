@@ -234,6 +234,7 @@ static bw_status iterate(bw_run* run, double progress, bw_iteration* out, bw_err
   count_outcomes(run, out);
 
   const uint64_t middle = bw_now_ns();
+  bw_prof_phase(&run->device->prof, "collect", start, middle);
   run->device->prof.group = "update";
   BW_TRY(bw_ppo_update(run, lr_share, out->entropy_coef, out, error));
   const char* tensor = NULL;
@@ -247,6 +248,7 @@ static bw_status iterate(bw_run* run, double progress, bw_iteration* out, bw_err
     return status;
   }
   const uint64_t end = bw_now_ns();
+  bw_prof_phase(&run->device->prof, "update", middle, end);
 
   out->collect_seconds = (double)(middle - start) * 1e-9;
   out->update_seconds = (double)(end - middle) * 1e-9;
