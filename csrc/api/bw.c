@@ -75,7 +75,7 @@ static bw_status create_device(const bw_config* config, bw_isa* isa, bw_device**
   }
   BW_TRY(bw_isa_choose(isa, error));
   const int threads = config->run_threads > 0 ? (int)config->run_threads : bw_hardware_threads();
-  return bw_cpu_device_create(*isa, threads, device, error);
+  return bw_cpu_device_create(*isa, BW_PRECISION_FP32, threads, device, error);
 }
 
 // ---- planning ----

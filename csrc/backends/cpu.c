@@ -61,7 +61,7 @@ static int64_t panels_of(const bw_gemm* gemm, int64_t columns) { return (columns
 static size_t cpu_packed_bytes(bw_device* device, int64_t out, int64_t in, int backward) {
   const bw_gemm* gemm = ((cpu_device*)device)->gemm;
   const int64_t contract = backward ? out : in, columns = backward ? in : out;
-  return (size_t)(panels_of(gemm, columns) * gemm->panel * contract) * sizeof(float);
+  return (size_t)bw_gemm_packed_floats(gemm, contract, columns) * sizeof(float);
 }
 
 typedef struct pack_task {
@@ -247,7 +247,7 @@ static const bw_backend kCpuBackend = {
     .linear_gradient = cpu_linear_gradient,
 };
 
-bw_status bw_cpu_device_create(bw_isa isa, int threads, bw_device** device, bw_error* error) {
+bw_status bw_cpu_device_create(bw_isa isa, bw_precision precision, int threads, bw_device** device, bw_error* error) {
   cpu_device* cpu = calloc(1, sizeof *cpu);
   if (!cpu) return bw_fail_memory(error, "device.create", "the CPU device", sizeof *cpu, 0);
   cpu->host.base.backend = &kCpuBackend;
@@ -267,7 +267,11 @@ bw_status bw_cpu_device_create(bw_isa isa, int threads, bw_device** device, bw_e
     cpu->gemm = &bw_gemm_avx512;
   }
 #endif
+#ifdef BW_HAVE_AVX512BF16
+  if (precision == BW_PRECISION_BF16) cpu->gemm = &bw_gemm_avx512bf16;
+#endif
   (void)isa;  // there may be one only
+  (void)precision;
   const bw_status status = bw_pool_create(threads, &cpu->pool, error);
   if (status != BW_OK) {
     free(cpu);

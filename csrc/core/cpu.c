@@ -53,6 +53,17 @@ bool bw_isa_available(bw_isa isa) {
   }
 }
 
+bool bw_bf16_available(bw_isa isa) {
+#if defined(__x86_64__) && defined(BW_HAVE_AVX512BF16)
+  unsigned a, b, c, d;
+  return isa == BW_ISA_AVX512 && bw_isa_available(isa) && __get_cpuid_count(7, 1, &a, &b, &c, &d) &&
+         (a & bit_AVX512BF16);
+#else
+  (void)isa;
+  return false;
+#endif
+}
+
 bw_status bw_isa_choose(bw_isa* isa, bw_error* error) {
   const char* wanted = getenv("BELLOWS_ISA");
   if (!wanted || !*wanted) {

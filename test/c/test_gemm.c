@@ -69,11 +69,65 @@ static float step(const kernel* k, float sum, float x, float y) {
   return sum + product;
 }
 
+// The nearest bf16, ties to even; x is normal or 0.
+static float to_bf16(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  bits = (bits + 0x7FFFu + (bits >> 16 & 1u)) & 0xFFFF0000u;
+  memcpy(&x, &bits, sizeof bits);
+  return x;
+}
+
+// A sum of products as the contract has it, and what float64 says.
+typedef struct chain {
+  float sum;
+  double wide;       // of the factors as the kernel uses them
+  double given;      // of the factors as they are given
+  double magnitude;  // sum of absolute values
+  int terms;
+} chain;
+
+static chain chain_from(float start) {
+  return (chain){.sum = start, .wide = (double)start, .given = (double)start, .magnitude = fabs((double)start)};
+}
+
+static void chain_add(chain* s, float x) {
+  s->sum += x;
+  s->wide += (double)x;
+  s->given += (double)x;
+  s->magnitude += fabs((double)x);
+}
+
+// Adds sum_i x[i dx] y[i dy].
+static void chain_products(const kernel* k, chain* s, const float* x, int64_t dx, const float* y, int64_t dy, int n) {
+  s->terms += n;
+  for (int i = 0; i < n; ++i) {
+    // Pairs of bf16 add their second product first.
+    const int at = !k->gemm->bf16 ? i : i % 2 == 1 ? i - 1 : i + 1 < n ? i + 1 : i;
+    float a = x[at * dx], b = y[at * dy];
+    s->given += (double)a * (double)b;
+    if (k->gemm->bf16) a = to_bf16(a), b = to_bf16(b);
+    s->sum = step(k, s->sum, a, b);
+    s->wide += (double)a * (double)b;
+    s->magnitude += fabs((double)a * (double)b);
+  }
+}
+
 static int panels_of(const kernel* k, int columns) { return (columns + k->gemm->panel - 1) / k->gemm->panel; }
 
-// |got - wanted| against the bound for a sum of n rounded products whose absolute values sum to `magnitude`.
-static bool close_to(float got, double wanted, double magnitude, int n) {
-  return fabs((double)got - wanted) <= (n + 3) * 0x1p-24 * magnitude + 1e-37;
+static size_t packed_floats(const kernel* k, int contract, int columns) {
+  return (size_t)bw_gemm_packed_floats(k->gemm, contract, columns);
+}
+
+// A place where the contracted index may be cut.
+static int cut(const kernel* k, int at) { return k->gemm->bf16 ? at / 2 * 2 : at; }
+
+// Within the bound for a sum of rounded products; of bf16 factors also near to the sum of what was given.
+static bool close_to(const kernel* k, float got, const chain* s, bool relu) {
+  const double wide = relu && s->wide < 0 ? 0 : s->wide, given = relu && s->given < 0 ? 0 : s->given;
+  const double bound = (s->terms + 3) * 0x1p-24 * s->magnitude + 1e-37;
+  const double rounded = k->gemm->bf16 ? 1.02 * 0x1p-7 * s->magnitude : 0;
+  return fabs((double)got - wide) <= bound && fabs((double)got - given) <= bound + rounded;
 }
 
 typedef struct product {
@@ -92,7 +146,7 @@ static void check_multiply(const kernel* k, product s) {
   buffer a = matrix(s.rows, s.contract, s.lda);
   buffer b = transposed ? matrix(s.columns, s.contract, ldb) : matrix(s.contract, s.columns, ldb);
   buffer bias = matrix(1, s.columns, s.columns);
-  buffer packed = take((size_t)panels * (size_t)gemm->panel * (size_t)s.contract);
+  buffer packed = take(packed_floats(k, s.contract, s.columns));
   buffer c = s.accumulate ? matrix(s.rows, s.columns, s.ldc) : take((size_t)s.rows * (size_t)s.ldc);
   buffer before = take(c.count);
   memcpy(before.at, c.at, c.count * sizeof(float));
@@ -107,30 +161,13 @@ static void check_multiply(const kernel* k, product s) {
     const float* row = a.at + (size_t)i * (size_t)s.lda;
     for (int n = 0; n < s.columns; ++n) {
       const size_t at = (size_t)i * (size_t)s.ldc + (size_t)n;
-      float sum = 0;
-      double wide = 0, magnitude = 0;
-      for (int j = 0; j < s.contract; ++j) {
-        const float x = row[j], y = b.at[j * stride_c + n * stride_n];
-        sum = step(k, sum, x, y);
-        wide += (double)x * (double)y;
-        magnitude += fabs((double)x * (double)y);
-      }
-      if (s.accumulate) {
-        sum = before.at[at] + sum;
-        wide += (double)before.at[at];
-        magnitude += fabs((double)before.at[at]);
-      }
-      if (s.bias) {
-        sum += bias.at[n];
-        wide += (double)bias.at[n];
-        magnitude += fabs((double)bias.at[n]);
-      }
-      if (s.relu) {
-        sum = sum < 0 ? 0 : sum;
-        wide = wide < 0 ? 0 : wide;
-      }
-      exact = exact && same_bits(&sum, &c.at[at], 1);
-      near = near && close_to(c.at[at], wide, magnitude, s.contract);
+      chain sum = chain_from(0);
+      chain_products(k, &sum, row, 1, b.at + n * stride_n, stride_c, s.contract);
+      if (s.accumulate) chain_add(&sum, before.at[at]);
+      if (s.bias) chain_add(&sum, bias.at[n]);
+      if (s.relu && sum.sum < 0) sum.sum = 0;
+      exact = exact && same_bits(&sum.sum, &c.at[at], 1);
+      near = near && close_to(k, c.at[at], &sum, s.relu);
     }
     gaps = gaps && poisoned(c.at + (size_t)i * (size_t)s.ldc + (size_t)s.columns, (size_t)(s.ldc - s.columns));
   }
@@ -145,7 +182,7 @@ static void check_multiply(const kernel* k, product s) {
   memcpy(again.at, before.at, c.count * sizeof(float));
   for (int p = panels - 1; p >= 0; --p) {
     gemm->pack(b.at, stride_c, stride_n, s.contract, s.columns, p, p + 1, 0, s.contract, packed_again.at);
-    if (p > 0) CHECK(poisoned(packed_again.at, (size_t)p * (size_t)gemm->panel * (size_t)s.contract));
+    if (p > 0) CHECK(poisoned(packed_again.at, packed.count / (size_t)panels * (size_t)p));
   }
   CHECK(same_bits(packed.at, packed_again.at, packed.count));
   for (int i = 0; i < s.rows;) {
@@ -175,7 +212,7 @@ static void check_row_batches(const kernel* k) {
   const int contract = between(1, 200), columns = between(1, 100), panels = panels_of(k, columns);
   buffer row = matrix(1, contract, contract), b = matrix(contract, columns, columns);
   buffer a = take((size_t)MAX_ROWS * (size_t)contract), c = take((size_t)MAX_ROWS * (size_t)columns);
-  buffer packed = take((size_t)panels * (size_t)k->gemm->panel * (size_t)contract), alone = take((size_t)columns);
+  buffer packed = take(packed_floats(k, contract, columns)), alone = take((size_t)columns);
   for (int i = 0; i < MAX_ROWS; ++i) memcpy(a.at + i * contract, row.at, (size_t)contract * sizeof(float));
   k->gemm->pack(b.at, columns, 1, contract, columns, 0, panels, 0, contract, packed.at);
   k->gemm->multiply(row.at, contract, packed.at, 1, contract, columns, 0, panels, NULL, BW_ACT_NONE, 0, alone.at,
@@ -213,16 +250,10 @@ static void check_outer(const kernel* k, int rows, int out, int columns, int acc
     }
     untouched = untouched && poisoned(g.at + row + (size_t)columns, (size_t)(ldg - columns));
     for (int j = 0; j < columns; ++j) {
-      float sum = accumulate ? before.at[row + (size_t)j] : 0;
-      double wide = (double)sum, magnitude = fabs(wide);
-      for (int m = 0; m < rows; ++m) {
-        const float x = p.at[m * ldp + i], y = q.at[m * ldq + j];
-        sum = step(k, sum, x, y);
-        wide += (double)x * (double)y;
-        magnitude += fabs((double)x * (double)y);
-      }
-      exact = exact && same_bits(&sum, &g.at[row + (size_t)j], 1);
-      near = near && close_to(g.at[row + (size_t)j], wide, magnitude, rows);
+      chain sum = chain_from(accumulate ? before.at[row + (size_t)j] : 0);
+      chain_products(k, &sum, p.at + i, ldp, q.at + j, ldq, rows);
+      exact = exact && same_bits(&sum.sum, &g.at[row + (size_t)j], 1);
+      near = near && close_to(k, g.at[row + (size_t)j], &sum, false);
     }
   }
 #define SHAPE "%s: gradient of rows %d..%d of %d x %d from %d rows, accumulate %d"
@@ -238,7 +269,7 @@ static void check_outer(const kernel* k, int rows, int out, int columns, int acc
     i = end;
   }
   CHECK_MSG(same_bits(again.at, g.at, g.count) && guarded(&again), SHAPE ": in ranges other bits", SHAPE_VALUES);
-  const int half = between(0, rows);
+  const int half = cut(k, between(0, rows));
   gemm->outer(p.at, ldp, q.at, ldq, half, first, last, columns, accumulate, halves.at, ldg);
   gemm->outer(p.at + half * ldp, ldp, q.at + half * ldq, ldq, rows - half, first, last, columns, 1, halves.at, ldg);
   CHECK_MSG(same_bits(halves.at, g.at, g.count), SHAPE ": in two parts other bits", SHAPE_VALUES);
@@ -249,6 +280,22 @@ static void check_outer(const kernel* k, int rows, int out, int columns, int acc
     CHECK(guarded(all[i]));
     bw_aligned_free(all[i]->base);
   }
+}
+
+// Word `w` of column n of a packed matrix: element (w, n), or the bf16 elements (2w, n) and, upper half, (2w + 1, n).
+static float packed_word(const kernel* k, const float* b, int64_t stride_c, int64_t stride_n, int contract, int columns,
+                         int w, int n) {
+  float value = 0;
+  if (!k->gemm->bf16) return n < columns ? b[w * stride_c + n * stride_n] : 0;
+  uint32_t word = 0;
+  for (int c = 2 * w; c < contract && c < 2 * w + 2 && n < columns; ++c) {
+    uint32_t bits;
+    value = to_bf16(b[c * stride_c + n * stride_n]);
+    memcpy(&bits, &value, sizeof bits);
+    word |= c % 2 ? bits : bits >> 16;
+  }
+  memcpy(&value, &word, sizeof value);
+  return value;
 }
 
 // Packing by arbitrary strides, as no layer uses it: every element at its place, zero beyond the columns.
@@ -262,15 +309,15 @@ static void check_pack(const kernel* k) {
       const int64_t stride_n = layouts[layout][1] == 1 ? 1 : layout == 2 ? 2 : contract;
       buffer b = matrix(1, (int)((contract - 1) * stride_c + (columns - 1) * stride_n) + 1,
                         (int)((contract - 1) * stride_c + (columns - 1) * stride_n) + 1);
-      buffer packed = take((size_t)panels * (size_t)panel * (size_t)contract);
+      buffer packed = take(packed_floats(k, contract, columns));
+      const int words = (int)packed.count / (panels * panel);  // of a packed column: floats, or pairs of bf16
       k->gemm->pack(b.at, stride_c, stride_n, contract, columns, 0, panels, 0, contract, packed.at);
       bool right = true;
       for (int p = 0; p < panels; ++p) {
-        for (int c = 0; c < contract; ++c) {
+        for (int w = 0; w < words; ++w) {
           for (int n = 0; n < panel; ++n) {
-            const int column = p * panel + n;
-            const float wanted = column < columns ? b.at[c * stride_c + column * stride_n] : 0.0f;
-            right = right && same_bits(&packed.at[(size_t)(p * contract + c) * (size_t)panel + (size_t)n], &wanted, 1);
+            const float wanted = packed_word(k, b.at, stride_c, stride_n, contract, columns, w, p * panel + n);
+            right = right && same_bits(&packed.at[(size_t)(p * words + w) * (size_t)panel + (size_t)n], &wanted, 1);
           }
         }
       }
@@ -279,14 +326,15 @@ static void check_pack(const kernel* k) {
 
       // Some panels, and of them a range of the contracted index: these elements and no others.
       const int first_panel = between(0, panels - 1), last_panel = between(first_panel, panels);
-      const int first = between(0, contract - 1), last = between(first, contract);
+      const int first = cut(k, between(0, contract - 1)), end = between(first, contract);
+      const int last = end == contract ? end : cut(k, end), width = k->gemm->bf16 ? 2 : 1;
       buffer part = take(packed.count);
       k->gemm->pack(b.at, stride_c, stride_n, contract, columns, first_panel, last_panel, first, last, part.at);
       right = true;
       for (int p = 0; p < panels; ++p) {
-        for (int c = 0; c < contract; ++c) {
-          const size_t at = (size_t)(p * contract + c) * (size_t)panel;
-          const bool wanted = first_panel <= p && p < last_panel && first <= c && c < last;
+        for (int w = 0; w < words; ++w) {
+          const size_t at = (size_t)(p * words + w) * (size_t)panel;
+          const bool wanted = first_panel <= p && p < last_panel && first <= w * width && w * width < last;
           right = right && (wanted ? same_bits(&part.at[at], &packed.at[at], (size_t)panel)
                                    : poisoned(&part.at[at], (size_t)panel));
         }
@@ -306,7 +354,7 @@ static void check_special(const kernel* k) {
   enum { ROWS = 11, CONTRACT = 5, COLUMNS = 19 };
   const int panels = panels_of(k, COLUMNS);
   buffer a = matrix(ROWS, CONTRACT, CONTRACT), b = matrix(CONTRACT, COLUMNS, COLUMNS);
-  buffer packed = take((size_t)panels * (size_t)k->gemm->panel * CONTRACT), c = take(ROWS * COLUMNS);
+  buffer packed = take(packed_floats(k, CONTRACT, COLUMNS)), c = take(ROWS * COLUMNS);
   a.at[3 * CONTRACT + 2] = NAN;
   a.at[9 * CONTRACT] = INFINITY;
   k->gemm->pack(b.at, COLUMNS, 1, CONTRACT, COLUMNS, 0, panels, 0, CONTRACT, packed.at);
@@ -389,6 +437,10 @@ int main(void) {
 #ifdef BW_HAVE_AVX512
   const kernel avx512 = {.gemm = &bw_gemm_avx512, .fused = true};
   if (bw_isa_available(BW_ISA_AVX512)) check_kernel(&avx512);
+#endif
+#ifdef BW_HAVE_AVX512BF16
+  const kernel bf16 = {.gemm = &bw_gemm_avx512bf16, .fused = true};
+  if (bw_bf16_available(BW_ISA_AVX512)) check_kernel(&bf16);
 #endif
   return check_summary("gemm");
 }

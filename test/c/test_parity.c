@@ -133,7 +133,7 @@ static void create_devices(void) {
       REQUIRE(device_count < MAX_DEVICES);
       test_device* entry = &devices[device_count++];
       snprintf(entry->name, sizeof entry->name, "cpu %s, %d threads", bw_isa_name((bw_isa)isa), threads);
-      status = bw_cpu_device_create((bw_isa)isa, threads, &device, NULL);
+      status = bw_cpu_device_create((bw_isa)isa, BW_PRECISION_FP32, threads, &device, NULL);
       add_device(entry, status, device, 1 + isa);
     }
   }

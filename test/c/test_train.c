@@ -13,7 +13,7 @@ static void test_ratio_is_one(const char* game, const char* kind, const char* mi
   for (int isa = 0; isa < BW_ISA_COUNT; ++isa) {
     if (!bw_isa_available((bw_isa)isa)) continue;
     bw_device* device = NULL;
-    REQUIRE(bw_cpu_device_create((bw_isa)isa, 2, &device, NULL) == BW_OK);
+    REQUIRE(bw_cpu_device_create((bw_isa)isa, BW_PRECISION_FP32, 2, &device, NULL) == BW_OK);
     bw_run* run = test_run(&config, device);
     for (int i = 0; i < 3; ++i) {
       const bw_iteration it = test_iterate(run, 0);

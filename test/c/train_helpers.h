@@ -40,7 +40,7 @@ static inline bw_device* test_cpu(int threads) {
   bw_error error;
   bw_isa isa;
   REQUIRE(bw_isa_choose(&isa, &error) == BW_OK);
-  REQUIRE(bw_cpu_device_create(isa, threads, &device, &error) == BW_OK);
+  REQUIRE(bw_cpu_device_create(isa, BW_PRECISION_FP32, threads, &device, &error) == BW_OK);
   return device;
 }
 

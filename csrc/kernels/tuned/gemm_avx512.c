@@ -14,52 +14,17 @@
 //                 copying strips of both to contiguous memory first        249 (90%)  this one
 //   pack forward  strided copies, 16 rows at a time                        16 us
 //                 16 x 16 transposes in registers                          2.9 us     this one; multiply takes 31 us
-#include <immintrin.h>
-
-#include "../../core/compiler.h"
-#include "gemm.h"
-
-enum { PANEL = 32, ROWS = 8 };
-
-// The first n of 16 lanes; n may be negative or above 16.
-static inline __mmask16 lanes(int n) { return (__mmask16)(n >= 16 ? 0xFFFFu : n <= 0 ? 0u : (1u << n) - 1u); }
+#include "avx512.h"
 
 // ---- packing ----
 
-// out[c * PANEL + n] = in[n * stride + c] for c < depth (at most 16) and n < width; 0 for width <= n < 16. Four rounds
-// that exchange 1, 2, 4 and 8 columns between rows.
+// out[c * PANEL + n] = in[n * stride + c] for c < depth (at most 16) and n < width; 0 for width <= n < 16.
 static void transpose_block(const float* in, int64_t stride, int width, int depth, float* out) {
-  const __mmask16 mask = lanes(depth);
-  __m512 r[16], t[16];
+  const __mmask16 mask = bw_lanes(depth);
+  __m512 r[16];
   BW_UNROLL(16)
   for (int n = 0; n < 16; ++n) r[n] = n < width ? _mm512_maskz_loadu_ps(mask, in + n * stride) : _mm512_setzero_ps();
-  BW_UNROLL(8)
-  for (int n = 0; n < 16; n += 2) {
-    t[n] = _mm512_unpacklo_ps(r[n], r[n + 1]);
-    t[n + 1] = _mm512_unpackhi_ps(r[n], r[n + 1]);
-  }
-  BW_UNROLL(4)
-  for (int n = 0; n < 16; n += 4) {
-    r[n] = _mm512_shuffle_ps(t[n], t[n + 2], 0x44);
-    r[n + 1] = _mm512_shuffle_ps(t[n], t[n + 2], 0xEE);
-    r[n + 2] = _mm512_shuffle_ps(t[n + 1], t[n + 3], 0x44);
-    r[n + 3] = _mm512_shuffle_ps(t[n + 1], t[n + 3], 0xEE);
-  }
-  // r[4 g + k] lane l holds column 4 l + k of rows 4 g .. 4 g + 3.
-  BW_UNROLL(4)
-  for (int k = 0; k < 4; ++k) {
-    t[k] = _mm512_shuffle_f32x4(r[k], r[4 + k], 0x88);
-    t[4 + k] = _mm512_shuffle_f32x4(r[k], r[4 + k], 0xDD);
-    t[8 + k] = _mm512_shuffle_f32x4(r[8 + k], r[12 + k], 0x88);
-    t[12 + k] = _mm512_shuffle_f32x4(r[8 + k], r[12 + k], 0xDD);
-  }
-  BW_UNROLL(4)
-  for (int k = 0; k < 4; ++k) {
-    r[k] = _mm512_shuffle_f32x4(t[k], t[8 + k], 0x88);
-    r[8 + k] = _mm512_shuffle_f32x4(t[k], t[8 + k], 0xDD);
-    r[4 + k] = _mm512_shuffle_f32x4(t[4 + k], t[12 + k], 0x88);
-    r[12 + k] = _mm512_shuffle_f32x4(t[4 + k], t[12 + k], 0xDD);
-  }
+  bw_transpose_16x16(r);
   BW_UNROLL(16)
   for (int c = 0; c < 16; ++c) {
     if (c < depth) _mm512_store_ps(out + c * PANEL, r[c]);
@@ -71,7 +36,7 @@ static void pack(const float* b, int64_t stride_c, int64_t stride_n, int contrac
   for (int p = first_panel; p < last_panel; ++p) {
     const int base = p * PANEL;
     const int width = columns - base < PANEL ? columns - base : PANEL;
-    const __mmask16 mask0 = lanes(width), mask1 = lanes(width - 16);
+    const __mmask16 mask0 = bw_lanes(width), mask1 = bw_lanes(width - 16);
     float* out = packed + (int64_t)p * PANEL * contract;
     const float* in = b + base * stride_n;
     if (stride_n == 1) {
@@ -95,23 +60,9 @@ static void pack(const float* b, int64_t stride_c, int64_t stride_n, int contrac
 
 // ---- C = act(A B + bias) ----
 
-typedef struct epilogue {
-  __m512 bias[2];
-  __mmask16 mask[2];
-  int add_bias, relu, accumulate;
-} epilogue;
-
-static inline __attribute__((always_inline)) void finish(__m512 sum, int v, float* c, const epilogue* e) {
-  if (e->accumulate) sum = _mm512_add_ps(_mm512_maskz_loadu_ps(e->mask[v], c), sum);
-  if (e->add_bias) sum = _mm512_add_ps(sum, e->bias[v]);
-  // max(0, x) with x second keeps a NaN: it must not be hidden.
-  if (e->relu) sum = _mm512_max_ps(_mm512_setzero_ps(), sum);
-  _mm512_mask_storeu_ps(c, e->mask[v], sum);
-}
-
 // R rows x V vectors; R and V are constants where it is inlined.
 static inline __attribute__((always_inline)) void tile(int R, int V, const float* a, int64_t lda, const float* b,
-                                                       int contract, float* c, int64_t ldc, const epilogue* e) {
+                                                       int contract, float* c, int64_t ldc, const bw_epilogue* e) {
   __m512 s[ROWS][2];
   BW_UNROLL(8)
   for (int r = 0; r < R; ++r) {
@@ -132,16 +83,16 @@ static inline __attribute__((always_inline)) void tile(int R, int V, const float
   BW_UNROLL(8)
   for (int r = 0; r < R; ++r) {
     BW_UNROLL(2)
-    for (int v = 0; v < V; ++v) finish(s[r][v], v, c + r * ldc + 16 * v, e);
+    for (int v = 0; v < V; ++v) bw_finish(s[r][v], v, c + r * ldc + 16 * v, e);
   }
 }
 
-typedef void (*tile_fn)(const float*, int64_t, const float*, int, float*, int64_t, const epilogue*);
+typedef void (*tile_fn)(const float*, int64_t, const float*, int, float*, int64_t, const bw_epilogue*);
 
 // clang-format off
 #define TILE(R, V)                                                                                             \
   static void tile_##R##_##V(const float* a, int64_t lda, const float* b, int contract, float* c, int64_t ldc, \
-                             const epilogue* e) {                                                              \
+                             const bw_epilogue* e) {                                                           \
     tile(R, V, a, lda, b, contract, c, ldc, e);                                                                \
   }
 TILE(1, 1) TILE(2, 1) TILE(3, 1) TILE(4, 1) TILE(5, 1) TILE(6, 1) TILE(7, 1) TILE(8, 1)
@@ -161,11 +112,7 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
   for (int p = first_panel; p < last_panel; ++p) {
     const int base = p * PANEL;
     const float* b = packed + (int64_t)p * PANEL * contract;
-    epilogue e = {.mask = {lanes(columns - base), lanes(columns - base - 16)},
-                  .add_bias = bias != NULL,
-                  .relu = activation == BW_ACT_RELU,
-                  .accumulate = accumulate};
-    for (int v = 0; v < 2 && bias; ++v) e.bias[v] = _mm512_maskz_loadu_ps(e.mask[v], bias + base + 16 * v);
+    const bw_epilogue e = bw_epilogue_of(bias, base, columns, activation, accumulate);
     const tile_fn* tiles = kTiles[columns - base > 16];
     for (int i = 0, count; i < rows; i += count) {
       const int left = rows - i;
@@ -228,13 +175,13 @@ static void outer_block(const float* p, int64_t ldp, const float* q, int64_t ldq
   float p_block[BLOCK_TILES][CHUNK * ROWS];
   _Alignas(64) float q_strip[CHUNK * PANEL];
   for (int i = first_row, tile = 0; i < last_row; i += ROWS, ++tile) {
-    const __mmask16 mask = lanes(last_row - i < ROWS ? last_row - i : ROWS);
+    const __mmask16 mask = bw_lanes(last_row - i < ROWS ? last_row - i : ROWS);
     for (int m = 0; m < rows; ++m) {
       _mm256_storeu_ps(p_block[tile] + m * ROWS, _mm256_maskz_loadu_ps((__mmask8)mask, p + m * ldp + i));
     }
   }
   for (int base = 0; base < columns; base += PANEL) {
-    const __mmask16 mask0 = lanes(columns - base), mask1 = lanes(columns - base - 16);
+    const __mmask16 mask0 = bw_lanes(columns - base), mask1 = bw_lanes(columns - base - 16);
     for (int m = 0; m < rows; ++m) {
       _mm512_store_ps(q_strip + m * PANEL, _mm512_maskz_loadu_ps(mask0, q + m * ldq + base));
       _mm512_store_ps(q_strip + m * PANEL + 16, _mm512_maskz_loadu_ps(mask1, q + m * ldq + base + 16));
