@@ -11,10 +11,22 @@
 //                 9 rows as 5 + 4                                          239        this one
 //                 9 columns in 2 vectors, in 1                             75, 128
 //   outer         reading p and q where they are                           95 (34%)
-//                 copying strips of both to contiguous memory first        249 (90%)  this one
+//                 copying strips of both to contiguous memory first        249 (90%)
 //   pack forward  strided copies, 16 rows at a time                        16 us
 //                 16 x 16 transposes in registers                          2.9 us     this one; multiply takes 31 us
+// The weight gradient again (M x 256 x 256, one thread of a Zen 4, % of a probe of 118; rows of G in one call, or 32 a
+// call; medians of interleaved runs):                          M = 64    M = 256   M = 2048
+//                 copying strips first                         91, 86    91, 87    83, 76
+//                 copies made by the first tile that reads     95, 94    95, 94    82, 73
+//                 and rows 32 ahead prefetched meanwhile       95, 94    95, 94    94, 93   this one
+//                 the same 8, 16, 64 rows ahead                no better
+//                 the next strip prefetched by all its tiles   94, 92    93, 90    92, 82
+//                 chunks of 192 or 256 rows; prefetching G     no different
+//   multiply      2,048 rows, a panel over all of them                 90% forward, 93% backward
+//                 a panel over 128 rows at a time                      95%          this one
 #include "avx512.h"
+
+enum { ROW_BLOCK = 128 };
 
 // ---- packing ----
 
@@ -108,41 +120,70 @@ TILE(1, 2) TILE(2, 2) TILE(3, 2) TILE(4, 2) TILE(5, 2) TILE(6, 2) TILE(7, 2) TIL
 static void multiply(const float* a, int64_t lda, const float* packed, int rows, int contract, int columns,
                      int first_panel, int last_panel, const float* bias, bw_activation activation, int accumulate,
                      float* c, int64_t ldc) {
-  // A panel stays in L1 while all row tiles pass over it.
-  for (int p = first_panel; p < last_panel; ++p) {
-    const int base = p * PANEL;
-    const float* b = packed + (int64_t)p * PANEL * contract;
-    const bw_epilogue e = bw_epilogue_of(bias, base, columns, activation, accumulate);
-    const tile_fn* tiles = kTiles[columns - base > 16];
-    for (int i = 0, count; i < rows; i += count) {
-      const int left = rows - i;
-      count = left >= 2 * ROWS || left == ROWS ? ROWS : left > ROWS ? (left + 1) / 2 : left;  // 9 rows are 5 and 4
-      tiles[count](a + i * lda, lda, b, contract, c + i * ldc + base, ldc, &e);
+  // A panel stays in L1 while a block of rows passes over it, the block in L2 while the panels do.
+  for (int first = 0, end; first < rows; first = end) {
+    end = rows - first < ROW_BLOCK + ROWS ? rows : first + ROW_BLOCK;  // no small rest
+    for (int p = first_panel; p < last_panel; ++p) {
+      const int base = p * PANEL;
+      const float* b = packed + (int64_t)p * PANEL * contract;
+      const bw_epilogue e = bw_epilogue_of(bias, base, columns, activation, accumulate);
+      const tile_fn* tiles = kTiles[columns - base > 16];
+      for (int i = first, count; i < end; i += count) {
+        const int left = end - i;
+        count = left >= 2 * ROWS || left == ROWS ? ROWS : left > ROWS ? (left + 1) / 2 : left;  // 9 rows are 5 and 4
+        tiles[count](a + i * lda, lda, b, contract, c + i * ldc + base, ldc, &e);
+      }
     }
   }
 }
 
 // ---- G = P^T Q ----
 
-// Rows of p and q lie a power of two apart, which maps them onto a few cache sets, so a chunk of both is first copied
-// into small contiguous blocks. A tile goes through a chunk of m with its sums in registers and leaves them in g
-// between chunks: storing and reloading a float changes nothing, so the chain over m stays one chain.
-enum { CHUNK = 128, BLOCK_TILES = 16 };
+// Rows of p and q lie a power of two apart, which maps them onto a few cache sets, so a chunk of both is copied into
+// small contiguous blocks: q by the first tile that reads it, p by its first strip of columns, both while they
+// multiply, so that the copies and what they wait for hide behind the multiply-adds. A tile goes through a chunk of m
+// with its sums in registers and leaves them in g between chunks: storing and reloading a float changes nothing, so the
+// chain over m stays one chain.
+enum { CHUNK = 128, BLOCK_TILES = 16, AHEAD = 32 };  // AHEAD: rows between a prefetch and its use
 
-// g rows x 2 vectors of columns (+)= p^T q over one chunk; R is a constant where it is inlined.
-static inline __attribute__((always_inline)) void outer_tile(int R, const float* p, const float* q, int rows, int fresh,
-                                                             float* g, int64_t ldg, __mmask16 mask0, __mmask16 mask1) {
+typedef struct chunk {
+  const float* p;  // [rows] at distance ldp, from the tile's first column; or the copy [rows][ROWS]
+  const float* q;  // [rows] at distance ldq, from the strip's first column; or the copy [rows][PANEL]
+  int64_t ldp, ldq;
+  float* copy_p;
+  float* copy_q;
+  int rows, fresh;
+  __mmask8 mask_p;
+  __mmask16 mask_q[2];
+} chunk;
+
+// g rows x 2 vectors of columns (+)= p^T q over one chunk; R and what is copied are constants where it is inlined.
+static inline __attribute__((always_inline)) void outer_tile(int R, int copies_p, int copies_q, const chunk* k,
+                                                             float* g, int64_t ldg) {
+  const __mmask16 mask0 = k->mask_q[0], mask1 = k->mask_q[1];
+  const int64_t ldp = copies_p ? k->ldp : ROWS, ldq = copies_q ? k->ldq : PANEL;
   __m512 s[ROWS][2];
   BW_UNROLL(8)
   for (int r = 0; r < R; ++r) {
-    s[r][0] = fresh ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask0, g + r * ldg);
-    s[r][1] = fresh ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask1, g + r * ldg + 16);
+    s[r][0] = k->fresh ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask0, g + r * ldg);
+    s[r][1] = k->fresh ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask1, g + r * ldg + 16);
   }
-  for (int m = 0; m < rows; ++m) {
-    const __m512 q0 = _mm512_load_ps(q + m * PANEL), q1 = _mm512_load_ps(q + m * PANEL + 16);
+  const float* p = k->p;
+  const float* q = k->q;
+  for (int m = 0; m < k->rows; ++m, p += ldp, q += ldq) {
+    const __m512 q0 = copies_q ? _mm512_maskz_loadu_ps(mask0, q) : _mm512_load_ps(q);
+    const __m512 q1 = copies_q ? _mm512_maskz_loadu_ps(mask1, q + 16) : _mm512_load_ps(q + 16);
+    if (copies_q) {
+      _mm_prefetch((const char*)(q + AHEAD * ldq), _MM_HINT_T0);
+      _mm_prefetch((const char*)(q + AHEAD * ldq + 16), _MM_HINT_T0);
+      _mm512_store_ps(k->copy_q + m * PANEL, q0);
+      _mm512_store_ps(k->copy_q + m * PANEL + 16, q1);
+    }
+    if (copies_p) _mm_prefetch((const char*)(p + AHEAD * ldp), _MM_HINT_T0);
+    if (copies_p) _mm256_store_ps(k->copy_p + m * ROWS, _mm256_maskz_loadu_ps(k->mask_p, p));
     BW_UNROLL(8)
     for (int r = 0; r < R; ++r) {
-      const __m512 v = _mm512_set1_ps(p[m * ROWS + r]);
+      const __m512 v = _mm512_set1_ps(p[r]);
       s[r][0] = _mm512_fmadd_ps(v, q0, s[r][0]);
       s[r][1] = _mm512_fmadd_ps(v, q1, s[r][1]);
     }
@@ -154,56 +195,55 @@ static inline __attribute__((always_inline)) void outer_tile(int R, const float*
   }
 }
 
-typedef void (*outer_fn)(const float*, const float*, int, int, float*, int64_t, __mmask16, __mmask16);
+typedef void (*outer_fn)(const chunk*, float*, int64_t);
 
 // clang-format off
-#define OUTER(R)                                                                                                     \
-  static void outer_##R(const float* p, const float* q, int rows, int fresh, float* g, int64_t ldg, __mmask16 mask0, \
-                        __mmask16 mask1) {                                                                           \
-    outer_tile(R, p, q, rows, fresh, g, ldg, mask0, mask1);                                                          \
-  }
+#define OUTER(R)                                                                                          \
+  static void outer_##R(const chunk* k, float* g, int64_t ldg) { outer_tile(R, 0, 0, k, g, ldg); }        \
+  static void outer_##R##_p(const chunk* k, float* g, int64_t ldg) { outer_tile(R, 1, 0, k, g, ldg); }    \
+  static void outer_##R##_q(const chunk* k, float* g, int64_t ldg) { outer_tile(R, 0, 1, k, g, ldg); }    \
+  static void outer_##R##_pq(const chunk* k, float* g, int64_t ldg) { outer_tile(R, 1, 1, k, g, ldg); }
+#define OUTERS(R) {outer_##R, outer_##R##_p, outer_##R##_q, outer_##R##_pq}
 OUTER(1) OUTER(2) OUTER(3) OUTER(4) OUTER(5) OUTER(6) OUTER(7) OUTER(8)
-#undef OUTER
     // clang-format on
 
-    static const outer_fn kOuters[ROWS + 1] = {NULL,    outer_1, outer_2, outer_3, outer_4,
-                                               outer_5, outer_6, outer_7, outer_8};
+    // By rows, then by what is copied: 1 p, 2 q.
+    static const outer_fn kOuters[ROWS + 1][4] = {{NULL},    OUTERS(1), OUTERS(2), OUTERS(3), OUTERS(4),
+                                                  OUTERS(5), OUTERS(6), OUTERS(7), OUTERS(8)};
+#undef OUTER
+#undef OUTERS
 
-// Rows [0, rows) of p and q into columns of g from `first_row`, at most BLOCK_TILES tiles.
+// Rows [0, rows) of p and q into rows of g from `first_row`, at most BLOCK_TILES tiles.
 static void outer_block(const float* p, int64_t ldp, const float* q, int64_t ldq, int rows, int first_row, int last_row,
                         int columns, int fresh, float* g, int64_t ldg) {
-  float p_block[BLOCK_TILES][CHUNK * ROWS];
+  _Alignas(64) float p_block[BLOCK_TILES][CHUNK * ROWS];
   _Alignas(64) float q_strip[CHUNK * PANEL];
-  for (int i = first_row, tile = 0; i < last_row; i += ROWS, ++tile) {
-    const __mmask16 mask = bw_lanes(last_row - i < ROWS ? last_row - i : ROWS);
-    for (int m = 0; m < rows; ++m) {
-      _mm256_storeu_ps(p_block[tile] + m * ROWS, _mm256_maskz_loadu_ps((__mmask8)mask, p + m * ldp + i));
-    }
-  }
+  chunk k = {.ldp = ldp, .ldq = ldq, .copy_q = q_strip, .rows = rows, .fresh = fresh};
   for (int base = 0; base < columns; base += PANEL) {
-    const __mmask16 mask0 = bw_lanes(columns - base), mask1 = bw_lanes(columns - base - 16);
-    for (int m = 0; m < rows; ++m) {
-      _mm512_store_ps(q_strip + m * PANEL, _mm512_maskz_loadu_ps(mask0, q + m * ldq + base));
-      _mm512_store_ps(q_strip + m * PANEL + 16, _mm512_maskz_loadu_ps(mask1, q + m * ldq + base + 16));
-    }
+    k.mask_q[0] = bw_lanes(columns - base);
+    k.mask_q[1] = bw_lanes(columns - base - 16);
     for (int i = first_row, tile = 0; i < last_row; i += ROWS, ++tile) {
       const int count = last_row - i < ROWS ? last_row - i : ROWS;
-      kOuters[count](p_block[tile], q_strip, rows, fresh, g + i * ldg + base, ldg, mask0, mask1);
+      k.mask_p = (__mmask8)bw_lanes(count);
+      k.p = base == 0 ? p + i : p_block[tile];
+      k.q = tile == 0 ? q + base : q_strip;
+      k.copy_p = p_block[tile];
+      kOuters[count][(base == 0) + 2 * (tile == 0)](&k, g + i * ldg + base, ldg);
     }
   }
 }
 
 static void outer(const float* p, int64_t ldp, const float* q, int64_t ldq, int rows, int first_row, int last_row,
                   int columns, int accumulate, float* g, int64_t ldg) {
-  for (int i = first_row; i < last_row; i += BLOCK_TILES * ROWS) {
-    const int end = last_row - i < BLOCK_TILES * ROWS ? last_row : i + BLOCK_TILES * ROWS;
-    int m = 0;
-    do {  // at least once: an empty sum is 0
-      const int chunk = rows - m < CHUNK ? rows - m : CHUNK;
-      outer_block(p + m * ldp, ldp, q + m * ldq, ldq, chunk, i, end, columns, m == 0 && !accumulate, g, ldg);
-      m += chunk;
-    } while (m < rows);
-  }
+  int m = 0;
+  do {  // at least once: an empty sum is 0
+    const int chunk_rows = rows - m < CHUNK ? rows - m : CHUNK;
+    for (int i = first_row; i < last_row; i += BLOCK_TILES * ROWS) {
+      const int end = last_row - i < BLOCK_TILES * ROWS ? last_row : i + BLOCK_TILES * ROWS;
+      outer_block(p + m * ldp, ldp, q + m * ldq, ldq, chunk_rows, i, end, columns, m == 0 && !accumulate, g, ldg);
+    }
+    m += chunk_rows;
+  } while (m < rows);
 }
 
 const bw_gemm bw_gemm_avx512 = {
