@@ -40,6 +40,9 @@ export type PpoOptimizer = "adamw" | "muon";
 /** `run.device`: where to train. */
 export type RunDevice = "auto" | "cpu" | "cuda" | "metal";
 
+/** `run.precision`: what matrix products round their factors to; weights, activations and sums stay fp32; bf16 needs a CPU with AVX512-BF16. */
+export type RunPrecision = "fp32" | "bf16";
+
 /** Options `game`. */
 export interface GameOptions {
   /** The game to learn. One of tictactoe, connect4; default tictactoe. */
@@ -160,6 +163,8 @@ export interface RunOptions {
   threads: number;
   /** Where to train. One of auto, cpu, cuda, metal; default auto. */
   device: RunDevice;
+  /** What matrix products round their factors to; weights, activations and sums stay fp32; bf16 needs a CPU with AVX512-BF16. One of fp32, bf16; default fp32. */
+  precision: RunPrecision;
   /** Iterations between checkpoints of a run directory. An integer from 1 to 1000000; default 25. */
   checkpointEvery: number;
   /** Generations of checkpoints kept. An integer from 1 to 1000; default 3. */
@@ -245,6 +250,7 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   {"path":"run.minutes","type":"number","default":0,"min":0,"max":100000,"values":null,"doc":"length of the run in minutes instead; schedules then follow the clock; 0 is off"},
   {"path":"run.threads","type":"integer","default":0,"min":0,"max":256,"values":null,"doc":"threads; never changes results; 0 uses every core"},
   {"path":"run.device","type":"enum","default":"auto","min":null,"max":null,"values":["auto","cpu","cuda","metal"],"doc":"where to train"},
+  {"path":"run.precision","type":"enum","default":"fp32","min":null,"max":null,"values":["fp32","bf16"],"doc":"what matrix products round their factors to; weights, activations and sums stay fp32; bf16 needs a CPU with AVX512-BF16"},
   {"path":"run.checkpointEvery","type":"integer","default":25,"min":1,"max":1000000,"values":null,"doc":"iterations between checkpoints of a run directory"},
   {"path":"run.checkpoints","type":"integer","default":3,"min":1,"max":1000,"values":null,"doc":"generations of checkpoints kept"},
   {"path":"run.evaluateEvery","type":"integer","default":0,"min":0,"max":1000000,"values":null,"doc":"iterations between evaluations; 0 evaluates at the end only"},

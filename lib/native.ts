@@ -76,7 +76,7 @@ export interface NativeSpan {
 
 export interface NativeProfile {
   readonly spans: readonly NativeSpan[];
-  /** Measured peaks; 0 until measured. */
+  /** Measured peaks, of arithmetic in the run's precision; 0 until measured. */
   readonly gflops: number;
   readonly gbytes: number;
 }
@@ -131,6 +131,8 @@ export interface NativeInfo {
   readonly memory: number;
   readonly devices: readonly { readonly name: string; readonly available: boolean; readonly reason: string }[];
   readonly gflops: number;
+  /** 0 where bf16 is not available. */
+  readonly gflopsBf16: number;
   readonly gbytes: number;
 }
 

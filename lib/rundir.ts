@@ -35,8 +35,8 @@ import { native, settled, take } from "./native.js";
 import { differences, isPlainObject, type ResolvedOptions, resolveEntries, toEntries } from "./options.js";
 import { internals, type SelfPlay } from "./selfplay.js";
 
-/** Options that a resumed run may change, since they change no results. */
-export const FREE_ON_RESUME = ["run.threads", "run.device"];
+/** Options that a resumed run may change: where it computes, not what. (Another precision rounds otherwise, though.) */
+export const FREE_ON_RESUME = ["run.threads", "run.device", "run.precision"];
 
 async function readConfig(directory: string): Promise<ResolvedOptions> {
   const path = join(directory, "config.json");

@@ -73,10 +73,12 @@ export interface TrainArguments {
   readonly roofline?: boolean | undefined;
 }
 
-/** What may differ from the run that wrote a checkpoint: nothing that changes results. */
+/** What may differ from the run that wrote a checkpoint: where it computes, not what. */
 export interface LoadArguments {
   readonly threads?: number | undefined;
   readonly device?: ResolvedOptions["run"]["device"] | undefined;
+  /** Checkpoints are fp32 whatever wrote them. Another precision rounds otherwise, so later bits differ. */
+  readonly precision?: ResolvedOptions["run"]["precision"] | undefined;
   /** False leaves the pool of opponents out: enough to judge a policy, not to train on; default true. */
   readonly opponents?: boolean | undefined;
 }
@@ -193,7 +195,7 @@ export class SelfPlay implements AsyncDisposable {
    * @throws {@link CheckpointError}
    */
   static async load(path: string, args: LoadArguments = {}): Promise<SelfPlay> {
-    checkArguments(args, "load", ["threads", "device", "opponents"]);
+    checkArguments(args, "load", ["threads", "device", "precision", "opponents"]);
     if (args.opponents !== undefined && typeof args.opponents !== "boolean") {
       refuse("load.opponents", args.opponents, "true or false");
     }
@@ -204,16 +206,19 @@ export class SelfPlay implements AsyncDisposable {
 
   static async #fromFile(file: CheckpointFile, args: LoadArguments): Promise<SelfPlay> {
     let run: SelfPlay;
+    let valid = false;
     try {
       const entries = toEntries(file.config, file.path);
-      const overrides = toEntries({ run: { threads: args.threads, device: args.device } });
-      // Options of the file first: what is wrong there is the file's fault, what is wrong in args the caller's.
+      const { threads, device, precision } = args;
+      const all = [...entries, ...toEntries({ run: { threads, device, precision } })];
+      // Options of the file first: what is wrong there is the file's fault, and later the caller's or this machine's.
       take(native().resolve(gameOf(entries), entries), "entries");
-      checkNetSize(file, take(native().plan(gameOf(entries), entries), "rows"));
-      run = await SelfPlay.#start([...entries, ...overrides]);
+      valid = true;
+      checkNetSize(file, take(native().plan(gameOf(entries), all), "rows"));
+      run = await SelfPlay.#start(all);
     } catch (error) {
-      const ofCaller = error instanceof OptionError && (args.threads !== undefined || args.device !== undefined);
-      if (!(error instanceof OptionError) || (ofCaller && /^run\.(threads|device)$/.test(error.path ?? "")))
+      const { path } = error as { path?: string };
+      if (!(error instanceof OptionError) || (valid && /^run\.(threads|device|precision)$/.test(path ?? "")))
         throw error;
       throw corrupt(file.path, `its options are not valid here: ${error.message}`, error.path, error);
     }

@@ -1,6 +1,7 @@
 // The public interface: devices are chosen here, runs are created on them, judges are given their policy.
 #include "bw.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,12 @@ struct bw_selfplay {
   bw_isa isa;
   bw_roof roof;  // 0 until measured
 };
+
+// The compute roof of a run: of the precision that it asks for.
+static double peak_gflops(const bw_selfplay* selfplay) {
+  const bool bf16 = selfplay->run->config.run_precision == BW_PRECISION_BF16;
+  return bf16 ? selfplay->roof.gflops_bf16 : selfplay->roof.gflops;
+}
 
 const char* bw_version(void) { return BW_VERSION; }
 
@@ -53,8 +60,24 @@ bw_status bw_library_info(bool measure_peaks, bw_info* info, bw_error* error) {
   bw_pool_destroy(pool);
   if (status != BW_OK) return status;
   info->peak_gflops = roof.gflops;
+  info->peak_gflops_bf16 = roof.gflops_bf16;
   info->peak_gbytes = roof.gbytes;
   return BW_OK;
+}
+
+static bw_status fail_bf16(bw_isa isa, bw_error* error) {
+  char expected[96];
+  if (bw_bf16_available(BW_ISA_AVX512)) {
+    snprintf(expected, sizeof expected, "fp32 (instruction set %s, chosen by BELLOWS_ISA, has no bf16)",
+             bw_isa_name(isa));
+  } else {
+#ifdef BW_HAVE_AVX512BF16
+    snprintf(expected, sizeof expected, "fp32 (this CPU has no AVX512-BF16)");
+#else
+    snprintf(expected, sizeof expected, "fp32 (this build has no bf16 kernels)");
+#endif
+  }
+  return bw_fail_option(error, "device", "run.precision", "\"bf16\"", expected);
 }
 
 // The device that was asked for, or an error; never another one.
@@ -74,8 +97,10 @@ static bw_status create_device(const bw_config* config, bw_isa* isa, bw_device**
     return status;
   }
   BW_TRY(bw_isa_choose(isa, error));
+  const bw_precision precision = (bw_precision)config->run_precision;
+  if (precision == BW_PRECISION_BF16 && !bw_bf16_available(*isa)) return fail_bf16(*isa, error);
   const int threads = config->run_threads > 0 ? (int)config->run_threads : bw_hardware_threads();
-  return bw_cpu_device_create(*isa, BW_PRECISION_FP32, threads, device, error);
+  return bw_cpu_device_create(*isa, precision, threads, device, error);
 }
 
 // ---- planning ----
@@ -136,7 +161,8 @@ void bw_selfplay_destroy(bw_selfplay* selfplay) {
 bw_status bw_selfplay_iterate(bw_selfplay* selfplay, double progress, bw_iteration* out, bw_error* error) {
   BW_TRY(bw_run_iterate(selfplay->run, progress, out, error));
   const double seconds = out->collect_seconds + out->update_seconds;
-  if (selfplay->roof.gflops > 0 && seconds > 0) out->roofline = out->flops / seconds / (selfplay->roof.gflops * 1e9);
+  const double peak = peak_gflops(selfplay);
+  if (peak > 0 && seconds > 0) out->roofline = out->flops / seconds / (peak * 1e9);
   return BW_OK;
 }
 
@@ -278,7 +304,7 @@ void bw_selfplay_profile_reset(bw_selfplay* selfplay) { bw_prof_reset(&selfplay-
 
 bw_status bw_selfplay_measure_roof(bw_selfplay* selfplay, double* gflops, double* gbytes, bw_error* error) {
   BW_TRY(bw_roof_measure(selfplay->isa, bw_cpu_device_pool(selfplay->device), &selfplay->roof, error));
-  *gflops = selfplay->roof.gflops;
+  *gflops = peak_gflops(selfplay);
   *gbytes = selfplay->roof.gbytes;
   return BW_OK;
 }

@@ -38,7 +38,8 @@ typedef struct bw_info {
   int hardware_threads;
   uint64_t memory_bytes;  // usable by this process, 0 if unknown
   bw_device_info devices[3];
-  double peak_gflops;  // measured now (about 200 ms) on all hardware threads
+  double peak_gflops;       // fp32, measured now (about 250 ms) on all hardware threads
+  double peak_gflops_bf16;  // 0 where run.precision bf16 is not available
   double peak_gbytes;
 } bw_info;
 
@@ -141,7 +142,8 @@ bw_status bw_selfplay_pool_put(bw_selfplay* run, int slot, const float* weights,
 // Spans since create or the last reset, in order of first use. The pointer is valid until the next call.
 const bw_prof* bw_selfplay_profile(const bw_selfplay* run);
 void bw_selfplay_profile_reset(bw_selfplay* run);
-// Measures the roof (about 200 ms) so that bw_iteration.roofline and profile shares are filled.
+// Measures the roof (about 250 ms) so that bw_iteration.roofline and profile shares are filled. *gflops is the peak of
+// run.precision.
 bw_status bw_selfplay_measure_roof(bw_selfplay* run, double* gflops, double* gbytes, bw_error* error);
 
 #ifdef __cplusplus

@@ -65,6 +65,7 @@ Napi::Object InfoObject(Napi::Env env, const bw_info& info) {
   }
   object.Set("devices", devices);
   object.Set("gflops", info.peak_gflops);
+  object.Set("gflopsBf16", info.peak_gflops_bf16);
   object.Set("gbytes", info.peak_gbytes);
   return object;
 }

@@ -120,6 +120,13 @@ static bw_status measure(bw_isa isa, bw_pool* pool, bw_roof* roof, bw_error* err
   if (arrays[0] && arrays[1] && arrays[2] && task.flops && task.sinks) {
     roof->threads = threads;
     roof->gflops = measure_flops(pool, &task);
+    roof->gflops_bf16 = 0;
+#ifdef BW_HAVE_AVX512BF16
+    if (bw_bf16_available(isa)) {
+      task.probe = bw_roof_probe_avx512bf16;
+      roof->gflops_bf16 = measure_flops(pool, &task);
+    }
+#endif
     roof->gbytes = measure_bytes(pool, arrays);
   } else {
     status = bw_fail_memory(error, "roof", "the bandwidth probe", 3 * triad_bytes, 0);

@@ -10,12 +10,13 @@ extern "C" {
 #endif
 
 typedef struct bw_roof {
-  double gflops;  // fp32 multiply-adds at full vector width on all threads of the pool, GFLOP/s
-  double gbytes;  // triad over arrays larger than the caches on all threads, GB/s
+  double gflops;       // fp32 multiply-adds at full vector width on all threads of the pool, GFLOP/s
+  double gflops_bf16;  // the same of bf16 factors with fp32 sums; 0 where bw_bf16_available says no
+  double gbytes;       // triad over arrays larger than the caches on all threads, GB/s
   int threads;
 } bw_roof;
 
-// Measures both in about 200 ms (best of several short runs). The first call for a (isa, threads) pair measures,
+// Measures all in about 250 ms (best of several short runs). The first call for a (isa, threads) pair measures,
 // later calls in this process return the cached figure. Fails with BW_MEMORY. Thread-safe.
 bw_status bw_roof_measure(bw_isa isa, bw_pool* pool, bw_roof* roof, bw_error* error);
 

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "../core/cpu.h"  // bw_precision
 #include "../core/status.h"
 
 #ifdef __cplusplus

@@ -14,7 +14,9 @@ export function registerInfo(program: Command, context: Context): void {
 
 async function info({ output }: Context): Promise<void> {
   const { version } = native();
-  const { isa, isasAvailable, cpu, threads, memory, devices, gflops, gbytes } = await settled(native().info(true));
+  const { isa, isasAvailable, cpu, threads, memory, devices, ...peaks } = await settled(native().info(true));
+  const { gflops, gflopsBf16, gbytes } = peaks;
+  const bf16 = gflopsBf16 > 0 ? `${gflopsBf16.toFixed(1)} bf16` : "no bf16";
   const isas = isasAvailable.split(",").map((name) => name.trim());
   output.text(`bellows ${version}, node ${process.version}\n\n`);
   output.text(
@@ -34,7 +36,7 @@ async function info({ output }: Context): Promise<void> {
             `${isa} (available: ${isas.join(", ")})`,
             String(threads),
             memory > 0 ? bytes(memory) : "unknown",
-            `${gflops.toFixed(1)} GFLOP/s fp32, ${gbytes.toFixed(1)} GB/s (measured now, all threads)`,
+            `${gflops.toFixed(1)} GFLOP/s fp32, ${bf16}, ${gbytes.toFixed(1)} GB/s (measured now, all threads)`,
           ][i]
         }`,
       ]),
@@ -53,6 +55,6 @@ async function info({ output }: Context): Promise<void> {
     threads,
     memory,
     devices,
-    peaks: { gflops, gbytes },
+    peaks: { gflops, gflopsBf16, gbytes },
   });
 }

@@ -3,6 +3,7 @@ import { usage } from "./output.js";
 
 export interface LoadFlags {
   readonly threads?: string;
+  readonly precision?: string;
 }
 
 /** A whole number from a flag. */
@@ -14,6 +15,9 @@ export function integer(flag: string, text: string, min: number, max: number): n
 }
 
 /** Flags of commands that load a checkpoint. */
-export function collectThreads(flags: LoadFlags): LoadArguments {
-  return flags.threads === undefined ? {} : { threads: integer("--threads", flags.threads, 0, 256) };
+export function loadArguments({ threads, precision }: LoadFlags): LoadArguments {
+  return {
+    threads: threads === undefined ? undefined : integer("--threads", threads, 0, 256),
+    precision: precision as LoadArguments["precision"], // checked where all options are
+  };
 }

@@ -6,7 +6,7 @@ import { GAME_TITLES } from "../names.gen.js";
 import { type NativePosition, native, take } from "../native.js";
 import { SelfPlay } from "../selfplay.js";
 import type { Context } from "./context.js";
-import { collectThreads, type LoadFlags } from "./load.js";
+import { type LoadFlags, loadArguments } from "./load.js";
 import { usage } from "./output.js";
 
 interface PlayFlags extends LoadFlags {
@@ -27,6 +27,7 @@ export function registerPlay(program: Command, context: Context): void {
     .option("--hints", "show the policy's probabilities before each of your moves")
     .option("--sample", "the policy samples its moves instead of playing the most probable one")
     .option("--threads <n>", "threads; never changes results")
+    .option("--precision <name>", "fp32 or bf16, instead of the one it was trained with")
     .option("--json", "one JSON object a line on stdout")
     .addHelpText("after", "\nExample:\n  $ bellows play runs/my-run --second --hints\n")
     .action((path: string, flags: PlayFlags) => play(path, flags, context));
@@ -41,7 +42,7 @@ async function play(path: string, flags: PlayFlags, context: Context): Promise<v
   }
   const humanSeat = flags.second ? 1 : 0;
   const file = await newestCheckpoint(path, (error) => output.warn(error.message));
-  const run = await SelfPlay.load(file.path, { ...collectThreads(flags), opponents: false });
+  const run = await SelfPlay.load(file.path, { ...loadArguments(flags), opponents: false });
   const { name } = run.options.game;
   const terminal = process.stdin.isTTY === true && !output.json;
   const reader = createInterface({ input: process.stdin, ...(terminal ? { output: process.stdout } : {}) });

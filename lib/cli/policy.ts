@@ -6,7 +6,7 @@ import type { PositionPolicy } from "../events.js";
 import { native } from "../native.js";
 import { SelfPlay } from "../selfplay.js";
 import type { Context } from "./context.js";
-import { collectThreads, type LoadFlags } from "./load.js";
+import { type LoadFlags, loadArguments } from "./load.js";
 import { usage } from "./output.js";
 import { count } from "./report.js";
 
@@ -29,6 +29,7 @@ export function registerPolicy(program: Command, context: Context): void {
     .argument("[moves]", "the moves of one position; the start position where left out")
     .option("--file <file>", "a file with one position a line; - is standard input")
     .option("--threads <n>", "threads; never changes results")
+    .option("--precision <name>", "fp32 or bf16, instead of the one it was trained with")
     .option("--json", "one JSON object a line on stdout")
     .addHelpText(
       "after",
@@ -66,7 +67,7 @@ async function policy(path: string, moves: string | undefined, flags: PolicyFlag
     throw usage("MOVES and --file exclude each other", "--file", flags.file, "either MOVES or --file");
   }
   const file = await newestCheckpoint(path, (error) => output.warn(error.message));
-  const run = await SelfPlay.load(file.path, { ...collectThreads(flags), opponents: false });
+  const run = await SelfPlay.load(file.path, { ...loadArguments(flags), opponents: false });
   try {
     let positions = 0;
     const batches = flags.file === undefined ? [[moves ?? ""]] : lineBatches(flags.file);

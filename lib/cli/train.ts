@@ -20,6 +20,7 @@ interface TrainFlags extends OptionFlags {
   readonly seed?: string;
   readonly threads?: string;
   readonly device?: string;
+  readonly precision?: string;
   readonly out?: string;
   readonly resume?: string;
 }
@@ -44,6 +45,7 @@ export function registerTrain(program: Command, context: Context): void {
     .option("--seed <s>", "seed of everything random (run.seed)")
     .option("--threads <t>", "threads; 0 uses every core; never changes results (run.threads)")
     .option("--device <name>", "auto, cpu, cuda or metal (run.device)")
+    .option("--precision <name>", "fp32 or bf16 (run.precision)")
     .option("--set <path=value>", "an option from the table below; repeatable", collect)
     .option("--config <file>", "a JSON file of options; a run's config.json is one")
     .option("--out <dir>", "directory of the run: new or empty; default runs/GAME-sSEED-TIME")
@@ -94,6 +96,7 @@ function flagEntries(flags: TrainFlags): NativeEntry[] {
   add("run.seed", flags.seed);
   add("run.threads", flags.threads);
   if (flags.device !== undefined) entries.push({ path: "run.device", kind: "string", text: flags.device });
+  if (flags.precision !== undefined) entries.push({ path: "run.precision", kind: "string", text: flags.precision });
   return entries;
 }
 
@@ -224,6 +227,7 @@ async function drive(run: SelfPlay, directory: RunDirectory, resumed: number, co
     threads,
     device: options.run.device === "auto" ? "cpu" : options.run.device,
     isa: machine.isa,
+    precision: options.run.precision,
     version: native().version,
     parameters: run.parameters,
     bytes: run.bytes,
@@ -236,7 +240,7 @@ async function drive(run: SelfPlay, directory: RunDirectory, resumed: number, co
   const length = timed ? `${options.run.minutes} minutes` : `${count(options.run.iterations)} iterations`;
   output.note(
     `${options.game.name}: ${count(run.parameters)} weights, ${count(options.rollout.games)} games an iteration, ` +
-      `${length}, seed ${options.run.seed}, ${threads} threads, ${machine.isa}\n` +
+      `${length}, seed ${options.run.seed}, ${threads} threads, ${machine.isa}, ${options.run.precision}\n` +
       `${directory.path}${resumed > 0 ? `: going on after iteration ${resumed}` : ""}\n`,
   );
 

@@ -98,6 +98,12 @@ static void test_cpu(void) {
 #ifndef BW_HAVE_AVX512
   CHECK(!bw_isa_available(BW_ISA_AVX512));
 #endif
+  CHECK(!bw_bf16_available(BW_ISA_PORTABLE));
+  CHECK(!bw_bf16_available(BW_ISA_AVX2));
+  CHECK(!bw_bf16_available(BW_ISA_AVX512) || bw_isa_available(BW_ISA_AVX512));
+#ifndef BW_HAVE_AVX512BF16
+  CHECK(!bw_bf16_available(BW_ISA_AVX512));
+#endif
   bw_isa isa;
   bw_error error;
   unsetenv("BELLOWS_ISA");
@@ -141,9 +147,12 @@ static void test_roof(void) {
       CHECK_EQ_INT(roof.threads, threads);
       CHECK(isfinite(roof.gflops) && roof.gflops > 0);
       CHECK(isfinite(roof.gbytes) && roof.gbytes > 0);
+      CHECK(isfinite(roof.gflops_bf16) && (roof.gflops_bf16 > 0) == bw_bf16_available((bw_isa)i));
       CHECK(bw_roof_measure((bw_isa)i, pool, &again, NULL) == BW_OK);  // from the cache: the same figures
       CHECK(again.gflops == roof.gflops && again.gbytes == roof.gbytes && again.threads == threads);
-      printf("  %s, %d threads: %.1f GFLOP/s, %.1f GB/s\n", bw_isa_name((bw_isa)i), threads, roof.gflops, roof.gbytes);
+      CHECK(again.gflops_bf16 == roof.gflops_bf16);
+      printf("  %s, %d threads: %.1f GFLOP/s, %.1f bf16, %.1f GB/s\n", bw_isa_name((bw_isa)i), threads, roof.gflops,
+             roof.gflops_bf16, roof.gbytes);
     }
     bw_pool_destroy(pool);
   }

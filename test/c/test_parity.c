@@ -54,6 +54,9 @@ static const tolerance kTolerances[OP_COUNT] = {
     [OP_LINEAR_GRADIENT] = {2e-6, 1e-6},
 };
 
+// Of the composites where factors are rounded to bf16: 2^-8 each, so at most 2^-7 a product, of either sign.
+static const tolerance kBf16Tolerance = {4e-3, 1.2e-2};
+
 static const char* name_of(int op) {
   switch (op) {
     case OP_LINEAR_FORWARD:
@@ -103,7 +106,8 @@ static void random_order(int32_t* order, int64_t n) {
 typedef struct test_device {
   char name[32];
   bw_device* device;
-  int bits;  // devices of equal number must agree bit for bit; 0: none
+  int bits;   // devices of equal number must agree bit for bit; 0: none
+  bool bf16;  // rounds the factors of matrix products
 } test_device;
 
 enum { MAX_DEVICES = 16, ARENA_BYTES = 24 << 20, GUARD_BYTES = 128 };
@@ -129,12 +133,17 @@ static void create_devices(void) {
   add_device(&reference_device, status, device, 0);
   for (int isa = 0; isa < BW_ISA_COUNT; ++isa) {
     if (!bw_isa_available((bw_isa)isa)) continue;
-    for (int threads = 1; threads <= 3; threads += 2) {
-      REQUIRE(device_count < MAX_DEVICES);
-      test_device* entry = &devices[device_count++];
-      snprintf(entry->name, sizeof entry->name, "cpu %s, %d threads", bw_isa_name((bw_isa)isa), threads);
-      status = bw_cpu_device_create((bw_isa)isa, BW_PRECISION_FP32, threads, &device, NULL);
-      add_device(entry, status, device, 1 + isa);
+    for (int bf16 = 0; bf16 <= (bw_bf16_available((bw_isa)isa) ? 1 : 0); ++bf16) {
+      for (int threads = 1; threads <= 3; threads += 2) {
+        REQUIRE(device_count < MAX_DEVICES);
+        test_device* entry = &devices[device_count++];
+        entry->bf16 = bf16;
+        snprintf(entry->name, sizeof entry->name, "cpu %s%s, %d threads", bw_isa_name((bw_isa)isa), bf16 ? " bf16" : "",
+                 threads);
+        status =
+            bw_cpu_device_create((bw_isa)isa, bf16 ? BW_PRECISION_BF16 : BW_PRECISION_FP32, threads, &device, NULL);
+        add_device(entry, status, device, 1 + 2 * isa + bf16);
+      }
     }
   }
   static const int kTeams[][2] = {{1, 1}, {2, 2}, {3, 8}};
@@ -332,7 +341,7 @@ static void check_untouched(int op, const test_device* on, const unsigned char* 
 
 static void check_buffer(int op, const test_device* on, int index) {
   const buffer* b = &bench.buffers[index];
-  const tolerance allowed = kTolerances[op];
+  const tolerance allowed = on->bf16 && op >= OP_LINEAR_FORWARD ? kBf16Tolerance : kTolerances[op];
   int64_t count = b->count;
   if (b->length) count = int_at(bench.wanted, b->length);
   if (b->kind != REAL) {

@@ -10,12 +10,13 @@ static void test_ratio_is_one(const char* game, const char* kind, const char* mi
   const test_option options[] = {{"net.kind", kind},           {"net.width", "50"},     {"net.depth", "3"},
                                  {"ppo.minibatch", minibatch}, {"rollout.batch", "33"}, {NULL, NULL}};
   const bw_config config = test_config(game, options);
-  for (int isa = 0; isa < BW_ISA_COUNT; ++isa) {
-    if (!bw_isa_available((bw_isa)isa)) continue;
-    bw_device* device = NULL;
-    REQUIRE(bw_cpu_device_create((bw_isa)isa, BW_PRECISION_FP32, 2, &device, NULL) == BW_OK);
+  for (int i = 0; i < 2 * BW_ISA_COUNT; ++i) {
+    const bw_isa isa = (bw_isa)(i / 2);
+    const bw_precision precision = (bw_precision)(i % 2);
+    if (!test_has_precision(isa, precision)) continue;
+    bw_device* device = test_cpu_of(isa, precision, 2);
     bw_run* run = test_run(&config, device);
-    for (int i = 0; i < 3; ++i) {
+    for (int k = 0; k < 3; ++k) {
       const bw_iteration it = test_iterate(run, 0);
       CHECK(it.max_ratio_error == 0);
       CHECK(it.approx_kl > 0);  // and then it moves
@@ -25,9 +26,10 @@ static void test_ratio_is_one(const char* game, const char* kind, const char* mi
   }
 }
 
-static uint64_t hash_after(const test_option* options, const char* game, int threads, int iterations) {
+static uint64_t hash_after(const test_option* options, const char* game, bw_precision precision, int threads,
+                           int iterations) {
   const bw_config config = test_config(game, options);
-  bw_device* device = test_cpu(threads);
+  bw_device* device = test_cpu_of(test_isa(), precision, threads);
   bw_run* run = test_run(&config, device);
   for (int i = 0; i < iterations; ++i) test_iterate(run, i / (double)iterations);
   const uint64_t hash = test_hash(run);
@@ -36,7 +38,7 @@ static uint64_t hash_after(const test_option* options, const char* game, int thr
   return hash;
 }
 
-static void test_threads_are_bit_equal(void) {
+static void test_threads_are_bit_equal(bw_precision precision) {
   const test_option plain[] = {{"net.width", "72"}, {"rollout.games", "300"}, {"ppo.minibatch", "100"}, {NULL, NULL}};
   const test_option deep[] = {{"net.kind", "resmlp"},
                               {"net.width", "64"},
@@ -47,14 +49,19 @@ static void test_threads_are_bit_equal(void) {
                               {"ppo.weightDecay", "0.1"},
                               {"ppo.optimizer", "muon"},
                               {NULL, NULL}};
-  const uint64_t one = hash_after(plain, "tictactoe", 1, 4), deep_one = hash_after(deep, "connect4", 1, 3);
+  const uint64_t one = hash_after(plain, "tictactoe", precision, 1, 4);
+  const uint64_t deep_one = hash_after(deep, "connect4", precision, 1, 3);
   for (int threads = 2; threads <= 5; ++threads) {
-    CHECK(hash_after(plain, "tictactoe", threads, 4) == one);
-    CHECK(hash_after(deep, "connect4", threads, 3) == deep_one);
+    CHECK(hash_after(plain, "tictactoe", precision, threads, 4) == one);
+    CHECK(hash_after(deep, "connect4", precision, threads, 3) == deep_one);
+  }
+  if (precision != BW_PRECISION_FP32) {
+    CHECK(hash_after(plain, "tictactoe", BW_PRECISION_FP32, 1, 4) != one);
+    CHECK(hash_after(deep, "connect4", BW_PRECISION_FP32, 1, 3) != deep_one);
   }
   const test_option other_seed[] = {
       {"net.width", "72"}, {"rollout.games", "300"}, {"ppo.minibatch", "100"}, {"run.seed", "12"}, {NULL, NULL}};
-  CHECK(hash_after(other_seed, "tictactoe", 1, 4) != one);
+  CHECK(hash_after(other_seed, "tictactoe", precision, 1, 4) != one);
 }
 
 // Every optimiser, net and game learns to beat random play.
@@ -318,7 +325,8 @@ int main(void) {
   test_ratio_is_one("tictactoe", "resmlp", "1");
   test_ratio_is_one("connect4", "mlp", "7");
   test_ratio_is_one("connect4", "resmlp", "512");
-  test_threads_are_bit_equal();
+  test_threads_are_bit_equal(BW_PRECISION_FP32);
+  if (test_has_precision(test_isa(), BW_PRECISION_BF16)) test_threads_are_bit_equal(BW_PRECISION_BF16);
   test_guards();
   test_kl_stop();
   test_pool("reservoir", "uniform");

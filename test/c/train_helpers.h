@@ -35,14 +35,24 @@ static inline bw_config test_config(const char* game, const test_option* options
   return config;
 }
 
-static inline bw_device* test_cpu(int threads) {
+static inline bool test_has_precision(bw_isa isa, bw_precision precision) {
+  return bw_isa_available(isa) && (precision == BW_PRECISION_FP32 || bw_bf16_available(isa));
+}
+
+static inline bw_device* test_cpu_of(bw_isa isa, bw_precision precision, int threads) {
   bw_device* device = NULL;
   bw_error error;
-  bw_isa isa;
-  REQUIRE(bw_isa_choose(&isa, &error) == BW_OK);
-  REQUIRE(bw_cpu_device_create(isa, BW_PRECISION_FP32, threads, &device, &error) == BW_OK);
+  REQUIRE(bw_cpu_device_create(isa, precision, threads, &device, &error) == BW_OK);
   return device;
 }
+
+static inline bw_isa test_isa(void) {
+  bw_isa isa;
+  REQUIRE(bw_isa_choose(&isa, NULL) == BW_OK);
+  return isa;
+}
+
+static inline bw_device* test_cpu(int threads) { return test_cpu_of(test_isa(), BW_PRECISION_FP32, threads); }
 
 static inline bw_run* test_run(const bw_config* config, bw_device* device) {
   bw_run* run = NULL;
