@@ -281,8 +281,7 @@ bw_status bw_selfplay_pool_get(const bw_selfplay* selfplay, int slot, int64_t* s
   bw_run* run = selfplay->run;
   BW_TRY(check_slot(run, slot, error));
   *snapshot = run->members[slot].number;
-  BW_TRY(
-      bw_download_real(run->device, run->host_weights, bw_opponents_weights(run, slot), run->layout.parameters, error));
+  BW_TRY(bw_run_download_parameters(run, run->host_weights, bw_opponents_weights(run, slot), error));
   *weights = run->host_weights;
   return BW_OK;
 }
@@ -294,7 +293,7 @@ bw_status bw_selfplay_pool_put(bw_selfplay* selfplay, int slot, const float* wei
     return bw_fail(error, BW_CHECKPOINT, "pool", "an opponent has %lld weights; this net has %lld", (long long)count,
                    (long long)run->layout.parameters);
   }
-  return bw_upload_real(run->device, bw_opponents_weights(run, slot), weights, count, error);
+  return bw_run_upload_parameters(run, bw_opponents_weights(run, slot), weights, error);
 }
 
 // ---- profile ----

@@ -11,6 +11,7 @@
 #include "kernel_table.h"
 
 #include "../kernels/elementwise.k.h"
+#include "../kernels/features.k.h"
 #include "../kernels/gae.k.h"
 #include "../kernels/matmul.k.h"
 #include "../kernels/norm.k.h"

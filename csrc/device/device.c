@@ -2,6 +2,7 @@
 #include "device.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static const char* const kOpNames[BW_OP_COUNT] = {
 #define OP(name, items, flops, bytes) #name,
@@ -51,9 +52,66 @@ static void finish_span(bw_device* device, const char* name, uint64_t start, dou
   bw_prof_add(&device->prof, name, start, flops, bytes);
 }
 
+// ---- groups ----
+
+static void run_group(bw_device* device) {
+  const int count = device->step_count;
+  if (count == 0) return;
+  const uint64_t start = bw_now_ns();
+  device->backend->run_group(device, device->group, device->group_rows, device->steps, count);
+  const uint64_t end = bw_now_ns();
+  uint64_t busy = 0;
+  for (int i = 0; i < count; ++i) {
+    const bw_step* step = &device->steps[i];
+    device->flops += step->cost.flops;
+    bw_prof_add_amount(&device->prof, step->name, step->ns, 1, step->cost.flops, step->cost.bytes);
+    busy += step->ns;
+  }
+  // What the calling thread did not spend on a step: waking the others and waiting for them.
+  bw_prof_add_amount(&device->prof, "barrier", end - start > busy ? end - start - busy : 0, 1, 0, 0);
+  device->step_count = 0;
+}
+
+// A place for the next step of the open group, or NULL where launches are not put off.
+static bw_step* put_off(bw_device* device, int op, const char* name, bw_cost cost) {
+  if (device->group == BW_GROUP_NONE) return NULL;
+  if (device->step_count == BW_MAX_STEPS) run_group(device);
+  bw_step* step = &device->steps[device->step_count++];
+  step->op = op;
+  step->name = name;
+  step->cost = cost;
+  step->ns = 0;
+  return step;
+}
+
+void bw_group_begin(bw_device* device, bw_group group, int64_t rows) {
+  if (!device->backend->run_group) return;
+  device->group = group;
+  device->group_rows = rows;
+}
+
+void bw_group_end(bw_device* device) {
+  if (device->group == BW_GROUP_NONE) return;
+  run_group(device);
+  device->group = BW_GROUP_NONE;
+}
+
+static const size_t kArgsBytes[BW_OP_COUNT] = {
+#define OP(name, items, flops, bytes) sizeof(bw_##name##_args),
+#define GAME_OP OP
+#include "ops.def"
+#undef OP
+#undef GAME_OP
+};
+
 void bw_device_launch(bw_device* device, bw_op op, const void* args) {
   const bw_cost cost = bw_op_cost(op, args, device->backend->real_bytes);
   if (cost.items <= 0) return;
+  bw_step* step = put_off(device, (int)op, kOpNames[op], cost);
+  if (step) {
+    memcpy(&step->args, args, kArgsBytes[op]);
+    return;
+  }
   const uint64_t start = bw_now_ns();
   device->backend->launch(device, op, args, cost);
   finish_span(device, kOpNames[op], start, cost.flops, cost.bytes);
@@ -110,34 +168,50 @@ static void default_linear_gradient(bw_device* device, const bw_linear_gradient_
   BW_LAUNCH(device, column_sum, .x = a->dy, .sum = a->bias_gradient, .rows = a->rows, .columns = w->out);
 }
 
+static void default_linear_update(bw_device* device, const bw_linear_update_args* a) {
+  bw_device_launch(device, BW_OP_adamw, &a->adamw);
+  bw_weight_pack(device, a->weight, 1);
+}
+
 // The default lists launch single ops, which make their own spans; only an override is one span.
-#define COMPOSITE(device, op, args, flops, bytes)    \
-  do {                                               \
-    if (!(device)->backend->op) {                    \
-      default_##op(device, args);                    \
-    } else {                                         \
-      const uint64_t start = bw_now_ns();            \
-      (device)->backend->op(device, args);           \
-      finish_span(device, #op, start, flops, bytes); \
-    }                                                \
+#define COMPOSITE(device, composite, field, flops_, bytes_)                                                          \
+  do {                                                                                                               \
+    if (!(device)->backend->field) {                                                                                 \
+      default_##field(device, args);                                                                                 \
+      break;                                                                                                         \
+    }                                                                                                                \
+    bw_step* step = put_off(device, composite, #field, (bw_cost){.items = 1, .flops = (flops_), .bytes = (bytes_)}); \
+    if (step) {                                                                                                      \
+      step->args.field = *args;                                                                                      \
+    } else {                                                                                                         \
+      const uint64_t start = bw_now_ns();                                                                            \
+      (device)->backend->field(device, args);                                                                        \
+      finish_span(device, #field, start, flops_, bytes_);                                                            \
+    }                                                                                                                \
   } while (0)
 
 void bw_linear_forward(bw_device* device, const bw_linear_forward_args* args) {
   if (args->rows <= 0) return;
-  COMPOSITE(device, linear_forward, args, linear_flops(args->weight, args->rows),
+  COMPOSITE(device, BW_LINEAR_FORWARD, linear_forward, linear_flops(args->weight, args->rows),
             linear_bytes(device, args->weight, args->rows));
 }
 
 void bw_linear_backward(bw_device* device, const bw_linear_backward_args* args) {
   if (args->rows <= 0) return;
-  COMPOSITE(device, linear_backward, args, linear_flops(args->weight, args->rows),
+  COMPOSITE(device, BW_LINEAR_BACKWARD, linear_backward, linear_flops(args->weight, args->rows),
             linear_bytes(device, args->weight, args->rows));
 }
 
 void bw_linear_gradient(bw_device* device, const bw_linear_gradient_args* args) {
   if (args->rows <= 0) return;
-  COMPOSITE(device, linear_gradient, args, linear_flops(args->weight, args->rows),
+  COMPOSITE(device, BW_LINEAR_GRADIENT, linear_gradient, linear_flops(args->weight, args->rows),
             linear_bytes(device, args->weight, args->rows));
+}
+
+void bw_linear_update(bw_device* device, const bw_linear_update_args* args) {
+  const bw_cost cost = bw_op_cost(BW_OP_adamw, &args->adamw, device->backend->real_bytes);
+  // Two packed copies are written besides.
+  COMPOSITE(device, BW_LINEAR_UPDATE, linear_update, cost.flops, cost.bytes + 8.0 * (double)args->adamw.n);
 }
 
 // ---- conversions ----

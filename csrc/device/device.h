@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-enum { BW_MAX_BUFFERS = 32 };
+enum { BW_MAX_BUFFERS = 32, BW_MAX_STEPS = 64 };
 
 typedef enum bw_op {
 #define OP(name, items, flops, bytes) BW_OP_##name,
@@ -69,6 +69,46 @@ typedef struct bw_linear_gradient_args {
   int64_t rows;
 } bw_linear_gradient_args;
 
+// AdamW on a weight and the renewal of its packed copies. adamw: the op's arguments over all out * in elements.
+typedef struct bw_linear_update_args {
+  const bw_weight* weight;
+  bw_adamw_args adamw;
+} bw_linear_update_args;
+
+// ---- groups ----
+
+// Launches between bw_group_begin and bw_group_end may be put off and run together. Their results are those of
+// launching them one by one, bit for bit.
+typedef enum bw_group {
+  BW_GROUP_NONE,
+  // Every launch works on the same rows, and a row reads of what the group writes nothing but its own row. So a block
+  // of rows can go through all launches on its own: no barrier between them, and it stays in cache.
+  BW_GROUP_ROWS,
+  // No launch reads or writes what another one writes: no barrier between them either.
+  BW_GROUP_INDEPENDENT,
+} bw_group;
+
+// A launch that was put off: a single op, or a composite op (numbered on from BW_OP_COUNT).
+enum { BW_LINEAR_FORWARD = BW_OP_COUNT, BW_LINEAR_BACKWARD, BW_LINEAR_GRADIENT, BW_LINEAR_UPDATE };
+
+typedef struct bw_step {
+  int op;
+  const char* name;
+  bw_cost cost;  // items of composite ops are the backend's choice
+  uint64_t ns;   // run_group adds the time that the calling thread spent on it
+  union {
+#define OP(name, items, flops, bytes) bw_##name##_args name;
+#define GAME_OP OP
+#include "ops.def"
+#undef OP
+#undef GAME_OP
+    bw_linear_forward_args linear_forward;
+    bw_linear_backward_args linear_backward;
+    bw_linear_gradient_args linear_gradient;
+    bw_linear_update_args linear_update;
+  } args;
+} bw_step;
+
 typedef struct bw_backend {
   const char* name;
   int real_bytes;  // 4, or 8 for the float64 reference of the tests
@@ -89,6 +129,10 @@ typedef struct bw_backend {
   void (*linear_forward)(bw_device* device, const bw_linear_forward_args* args);
   void (*linear_backward)(bw_device* device, const bw_linear_backward_args* args);
   void (*linear_gradient)(bw_device* device, const bw_linear_gradient_args* args);
+  void (*linear_update)(bw_device* device, const bw_linear_update_args* args);
+
+  // Runs a group's steps, in order where they depend on each other; rows: of BW_GROUP_ROWS. NULL: nothing is put off.
+  void (*run_group)(bw_device* device, bw_group group, int64_t rows, bw_step* steps, int count);
 } bw_backend;
 
 // Backends embed this as their first member.
@@ -97,6 +141,11 @@ struct bw_device {
   bw_prof prof;
   double flops;  // of all launches since creation
   int threads;
+  // The group that is open.
+  bw_group group;
+  int64_t group_rows;
+  int step_count;
+  bw_step steps[BW_MAX_STEPS];
 };
 
 // Launches one op: BW_LAUNCH(device, relu_backward, .y = ..., .dy = ..., .n = ...).
@@ -104,6 +153,10 @@ struct bw_device {
 void bw_device_launch(bw_device* device, bw_op op, const void* args);
 bw_cost bw_op_cost(bw_op op, const void* args, int real_bytes);
 const char* bw_op_name(bw_op op);
+
+// Groups do not nest. Inside one, nothing but launches and composite ops is called.
+void bw_group_begin(bw_device* device, bw_group group, int64_t rows);  // rows: of BW_GROUP_ROWS, else 0
+void bw_group_end(bw_device* device);
 
 bw_status bw_device_sync(bw_device* device, bw_error* error);
 void bw_device_destroy(bw_device* device);  // NULL is allowed
@@ -114,6 +167,7 @@ void bw_weight_pack(bw_device* device, const bw_weight* weight, int backward);  
 void bw_linear_forward(bw_device* device, const bw_linear_forward_args* args);
 void bw_linear_backward(bw_device* device, const bw_linear_backward_args* args);
 void bw_linear_gradient(bw_device* device, const bw_linear_gradient_args* args);
+void bw_linear_update(bw_device* device, const bw_linear_update_args* args);
 
 // Floats to the device's real type and back; count elements.
 bw_status bw_upload_real(bw_device* device, bw_ref to, const float* from, int64_t count, bw_error* error);

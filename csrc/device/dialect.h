@@ -9,7 +9,8 @@
 //   FOR_BLOCK(j, n)                j over 0..n-1 inside a tile, one item a thread
 //   SUM_OVER(s, j, n, expr)        real s = sum of expr over j in 0..n-1, in an order fixed by n and the dialect
 //   SYNC                           all threads of the block have come this far, and see each other's writes
-//   EXP LOG TANH SQRT            on real
+//   EXP LOG SQRT                 on real
+//   MULTIPLY_ADD(a, b, c)        a * b + c on real, with one rounding where that is one instruction
 //   real                         float, or double in the reference
 //   BW_INLINE                    helper functions
 //

@@ -1,6 +1,6 @@
 // Dialect of the CPU: blocks of one thread; a call works on a contiguous range of items, so that loops vectorise.
 //
-// EXP, LOG and TANH are our own for float: the same bits on every system, and loops over them vectorise.
+// EXP and LOG are our own for float: the same bits on every system, and loops over them vectorise.
 #ifndef BW_DEVICE_DIALECT_CPU_H
 #define BW_DEVICE_DIALECT_CPU_H
 
@@ -15,16 +15,19 @@
 typedef double real;
 #define EXP(x) exp(x)
 #define LOG(x) log(x)
-#define TANH(x) tanh(x)
 #define SQRT(x) sqrt(x)
+#define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
 #else
 typedef float real;
 #define EXP(x) bw_exp(x)
 #define LOG(x) bw_log(x)
-#define TANH(x) bw_tanh(x)
 #define SQRT(x) sqrtf(x)
+#ifdef __FMA__  // an x86 variant: the portable one keeps its bits on every CPU
+#define MULTIPLY_ADD(a, b, c) __builtin_fmaf(a, b, c)
+#else
+#define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
 #endif
-#define BW_FEATURE real
+#endif
 
 #define KERNEL(name) BW_KERNEL_SIGNATURE(name)
 #define FOR_GRID(i, n) for (int64_t i = context->first; i < context->last; ++i)
@@ -59,17 +62,17 @@ typedef float real;
 BW_INLINE float bw_exp(float x) {
   x = x < -87.3f ? -87.3f : x;
   x = x > 88.0f ? 88.0f : x;
-  float t = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: the sum's low bits hold round(x / ln 2)
+  float t = MULTIPLY_ADD(x, 1.44269504f, 12582912.0f);  // 1.5 * 2^23: the sum's low bits hold round(x / ln 2)
   float n = t - 12582912.0f;
-  float r = x - n * 0.693359375f;  // ln 2 in two parts
-  r = r + n * 2.12194440e-4f;
+  float r = MULTIPLY_ADD(n, -0.693359375f, x);  // ln 2 in two parts
+  r = MULTIPLY_ADD(n, 2.12194440e-4f, r);
   float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
+  p = MULTIPLY_ADD(p, r, 1.3981999507e-3f);
+  p = MULTIPLY_ADD(p, r, 8.3334519073e-3f);
+  p = MULTIPLY_ADD(p, r, 4.1665795894e-2f);
+  p = MULTIPLY_ADD(p, r, 1.6666665459e-1f);
+  p = MULTIPLY_ADD(p, r, 5.0000001201e-1f);
+  p = MULTIPLY_ADD(p * r, r, r) + 1.0f;
   uint32_t bits;
   memcpy(&bits, &t, 4);
   bits = (bits - 0x4B400000u + 127u) << 23;
@@ -106,22 +109,6 @@ BW_INLINE float bw_log(float x) {
   p = p + n * -2.12194440e-4f;
   p = p - 0.5f * z;
   return m + p + n * 0.693359375f;
-}
-
-// tanh by e^2x; near 0, where that cancels, by its odd polynomial (Cephes tanhf).
-BW_INLINE float bw_tanh(float x) {
-  float a = x < 0 ? -x : x;
-  float z = x * x;
-  float p = -5.70498872745e-3f;
-  p = p * z + 2.06390887954e-2f;
-  p = p * z - 5.37397155531e-2f;
-  p = p * z + 1.33314422036e-1f;
-  p = p * z - 3.33332819422e-1f;
-  p = p * z * x + x;
-  float e = bw_exp(2.0f * (a > 20.0f ? 20.0f : a));
-  float q = 1.0f - 2.0f / (e + 1.0f);
-  q = x < 0 ? -q : q;
-  return a < 0.625f ? p : q;
 }
 #endif
 

@@ -11,11 +11,10 @@
 
 #define BW_INLINE static inline
 typedef float real;
-#define BW_FEATURE real
 #define EXP(x) expf(x)
 #define LOG(x) logf(x)
-#define TANH(x) tanhf(x)
 #define SQRT(x) sqrtf(x)
+#define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
 
 enum { BW_EMU_MAX_THREADS = 64 };
 

@@ -21,15 +21,16 @@ typedef struct bw_relu_backward_args {
   int64_t n;
 } bw_relu_backward_args;
 
-// y[n] = residual[n] + gelu(x[n]), tanh form (Hendrycks & Gimpel 2016, "Gaussian error linear units", eq. 2)
+// y[n] = residual[n] + gelu(x[n]), tanh form (Hendrycks & Gimpel 2016, "Gaussian error linear units", eq. 2).
+// x[n] becomes gelu'(x[n]), which costs little beside gelu(x) and much by itself.
 typedef struct bw_gelu_forward_args {
   bw_ref x, residual, y;
   int64_t n;
 } bw_gelu_forward_args;
 
-// dx[n] = dy[n] * gelu'(x[n])
+// dx[n] = dy[n] * derivative[n]
 typedef struct bw_gelu_backward_args {
-  bw_ref x, dy, dx;
+  bw_ref derivative, dy, dx;
   int64_t n;
 } bw_gelu_backward_args;
 
@@ -83,6 +84,31 @@ typedef struct bw_matmul_args {
   int64_t a_row, a_contract, b_contract, b_column;
 } bw_matmul_args;
 
+// ---- features: a linear layer whose inputs are lists of features that are 1 (games/game.h) ----
+//
+// features: u16 [rows][1 + max_features], the number of listed features, then their indices. The last of `planes`
+// planes is 1 in every row and not listed. weight is [inputs][columns], the transpose of other layers' weights: a
+// feature's weights lie together.
+
+// base[columns] = bias + sum of the weights of the features that are always 1, index ascending
+typedef struct bw_features_base_args {
+  bw_ref weight, bias, base;
+  int64_t inputs, planes, columns;
+} bw_features_base_args;
+
+// y[rows][columns] = activation(base + sum of the listed features' weights)
+typedef struct bw_features_forward_args {
+  bw_ref features, weight, base, y;
+  int64_t rows, columns, max_features;
+  int activation;
+} bw_features_forward_args;
+
+// weight_gradient [inputs][columns], bias_gradient [columns]; rows ascending
+typedef struct bw_features_gradient_args {
+  bw_ref features, dy, weight_gradient, bias_gradient;
+  int64_t rows, inputs, planes, columns, max_features;
+} bw_features_gradient_args;
+
 // ---- rollout ----
 
 // How one game of an iteration is played; drawn on the host, a game never changes it.
@@ -133,22 +159,32 @@ typedef struct bw_rollout_select_args {
   int policy;
 } bw_rollout_select_args;
 
-// x[rows][inputs] = observation of each row's state
+// Rows whose policy sees the same state share one forward pass: unique_games i32 [count] holds one game of each
+// different state, in order of first appearance, row_heads i32 [rows] says which of them a row's is; count i32 [1].
+// Scratch: table i32 [slots], slots a power of two >= 2 rows; keys u64 [rows].
+typedef struct bw_rollout_unique_args {
+  int game;
+  bw_rollout_buffers rollout;
+  bw_ref row_games, unique_games, row_heads, count, table, keys;
+  int64_t rows, slots;
+} bw_rollout_unique_args;
+
+// features u16 [rows][1 + max_features] of each row's state
 typedef struct bw_rollout_encode_args {
   int game;
   bw_rollout_buffers rollout;
-  bw_ref row_games, x;
-  int64_t rows, inputs;
+  bw_ref row_games, features;
+  int64_t rows, max_features;
 } bw_rollout_encode_args;
 
 // Samples a legal action of each row from softmax(logits / temperature), records it where it is trained, plays it.
-// head[rows][actions + 1]: logits, then the value. uniform != 0 ignores head and draws uniformly. argmax != 0 takes
-// the most probable action instead of sampling. What is recorded is the log-probability at temperature 1: record
-// only with temperature 1.
+// head[*][actions + 1]: logits, then the value; row i's is number row_heads[i]. uniform != 0 ignores head and draws
+// uniformly. argmax != 0 takes the most probable action instead of sampling. What is recorded is the log-probability at
+// temperature 1: record only with temperature 1.
 typedef struct bw_rollout_act_args {
   int game;
   bw_rollout_buffers rollout;
-  bw_ref row_games, head;
+  bw_ref row_games, row_heads, head;
   uint64_t seed;
   int64_t rows, max_plies;
   double temperature;
@@ -156,13 +192,14 @@ typedef struct bw_rollout_act_args {
   int record;
 } bw_rollout_act_args;
 
-// One minibatch: row i is the record at slot order[i]. x[rows][inputs] and the loss's inputs, each [rows].
+// One minibatch: row i is the record at slot order[i]. features u16 [rows][1 + max_features] and the loss's inputs,
+// each [rows].
 typedef struct bw_sample_gather_args {
   int game;
   bw_rollout_buffers rollout;
   bw_ref order;  // i32 slots [rows]
-  bw_ref x, masks /* u32 legal actions */, actions /* i32 */, log_probs, advantages, returns;
-  int64_t rows, inputs;
+  bw_ref features, masks /* u32 legal actions */, actions /* i32 */, log_probs, advantages, returns;
+  int64_t rows, max_features;
 } bw_sample_gather_args;
 
 // ---- gae: generalised advantage estimation (Schulman et al. 2016, eq. 16) ----

@@ -14,7 +14,14 @@
 
 #include "game.h"
 
-enum { connect4_ACTIONS = 7, connect4_ROWS = 6, connect4_COLS = 7, connect4_PLANES = 3, connect4_MAX_PLIES = 42 };
+enum {
+  connect4_ACTIONS = 7,
+  connect4_ROWS = 6,
+  connect4_COLS = 7,
+  connect4_PLANES = 3,
+  connect4_MAX_PLIES = 42,
+  connect4_FEATURES = 42
+};
 
 typedef struct connect4_state {
   uint64_t stones[2];  // bitboards of the first and the second player
@@ -66,14 +73,20 @@ BW_INLINE int connect4_cell(const connect4_state* s, int row, int col) {
   return (int)((s->stones[0] >> bit & 1) + 2 * (s->stones[1] >> bit & 1));
 }
 
-BW_INLINE void connect4_encode(const connect4_state* s, bw_feature* x) {
+BW_INLINE int connect4_features(const connect4_state* s, uint16_t* list) {
   const uint64_t own = s->stones[s->ply & 1], opponent = s->stones[~s->ply & 1];
-  for (int row = 0; row < connect4_ROWS; ++row)
-    for (int col = 0; col < connect4_COLS; ++col, x += connect4_PLANES) {
-      x[0] = (bw_feature)(own >> connect4_bit(row, col) & 1);
-      x[1] = (bw_feature)(opponent >> connect4_bit(row, col) & 1);
-      x[2] = 1;
+  int count = 0;
+  for (int row = 0; row < connect4_ROWS; ++row) {
+    if (!((own | opponent) & (uint64_t)0x40810204081 << row)) break;  // stones fall: nothing lies above an empty row
+    for (int col = 0; col < connect4_COLS; ++col) {
+      const int bit = connect4_bit(row, col);
+      const int theirs = (int)(opponent >> bit & 1);
+      // Written in any case, counted where there is a stone: no branch to guess.
+      list[count] = (uint16_t)(connect4_PLANES * (row * connect4_COLS + col) + theirs);
+      count += (int)((own | opponent) >> bit & 1);
     }
+  }
+  return count;
 }
 
 BW_INLINE void connect4_mirror(connect4_state* s) {

@@ -5,15 +5,16 @@
 //
 // For a game NAME the header defines
 //
-//   enum { NAME_ACTIONS, NAME_ROWS, NAME_COLS, NAME_PLANES, NAME_MAX_PLIES };
-//     ACTIONS <= 32, fixed action space; ROWS x COLS board, PLANES features a cell; MAX_PLIES bounds every game.
+//   enum { NAME_ACTIONS, NAME_ROWS, NAME_COLS, NAME_PLANES, NAME_MAX_PLIES, NAME_FEATURES };
+//     ACTIONS <= 32, fixed action space; ROWS x COLS board, PLANES features a cell; MAX_PLIES bounds every game;
+//     FEATURES: the longest list that NAME_features makes.
 //   typedef struct NAME_state NAME_state;          // plain old data, no pointers, no padding with garbage
 //   BW_INLINE void     NAME_init(NAME_state* s);                     // the usual start position
 //   BW_INLINE uint32_t NAME_legal(const NAME_state* s);              // bit a = action a is legal; 0 when terminal
 //   BW_INLINE void     NAME_play(NAME_state* s, int action);         // action must be legal
 //   BW_INLINE int      NAME_result(const NAME_state* s);             // bw_result: over or not, and who won
 //   BW_INLINE int      NAME_ply(const NAME_state* s);                // stones on the board; parity = side to move
-//   BW_INLINE void     NAME_encode(const NAME_state* s, bw_feature* x);   // observation, INPUTS floats
+//   BW_INLINE int      NAME_features(const NAME_state* s, uint16_t* list);  // the observation, see below
 //   BW_INLINE void     NAME_mirror(NAME_state* s);                   // left-right reflection, an involution
 //   BW_INLINE int      NAME_mirror_action(int action);
 //   BW_INLINE uint64_t NAME_key(const NAME_state* s);                // injective on reachable states
@@ -23,9 +24,11 @@
 // Terminal behaviour: the player who just moved is the only one who can have won. A terminal state has no legal
 // action; playing on it is a caller's error.
 //
-// Observation, for both games so far: INPUTS = ROWS*COLS*PLANES floats, index = PLANES*cell + plane, cell =
-// row*COLS + col with row 0 at the bottom (connect4) or top (tictactoe), planes: own stone, opponent's stone, 1.
-// "Own" is the side to move. This is the layout that checkpoints document.
+// Observation: INPUTS = ROWS*COLS*PLANES features that are 0 or 1, index = PLANES*cell + plane, cell = row*COLS + col.
+// The last plane is 1 in every cell. NAME_features lists the indices of the other features that are 1, ascending, and
+// returns how many there are: the first layer of a net adds up their weights instead of multiplying by zeros. For both
+// games so far row 0 is at the bottom (connect4) or top (tictactoe), planes: own stone, opponent's stone, 1; "own" is
+// the side to move. This is the layout that checkpoints document.
 #ifndef BW_GAMES_GAME_H
 #define BW_GAMES_GAME_H
 
@@ -34,11 +37,6 @@
 #ifndef BW_INLINE
 #define BW_INLINE static inline
 #endif
-
-#ifndef BW_FEATURE  // the device's floating-point type for observations (float; double in the reference device)
-#define BW_FEATURE float
-#endif
-typedef BW_FEATURE bw_feature;
 
 // Result of a state, from the point of view of the player who made the last move.
 enum bw_result { BW_ONGOING = 0, BW_WON = 1, BW_DRAWN = 2 };

@@ -8,17 +8,20 @@
 // ---- the table ----
 
 // The typed functions of a game's header behind opaque pointers.
-#define GAME(name, title)                                                                              \
-  _Static_assert(sizeof(name##_state) <= BW_GAME_MAX_STATE_BYTES, #name ": state is too large");       \
-  _Static_assert((int)name##_ACTIONS <= BW_GAME_MAX_ACTIONS, #name ": too many actions");              \
-  static void name##_init_any(void* s) { name##_init((name##_state*)s); }                              \
-  static uint32_t name##_legal_any(const void* s) { return name##_legal((const name##_state*)s); }     \
-  static void name##_play_any(void* s, int action) { name##_play((name##_state*)s, action); }          \
-  static int name##_result_any(const void* s) { return name##_result((const name##_state*)s); }        \
-  static int name##_ply_any(const void* s) { return name##_ply((const name##_state*)s); }              \
-  static void name##_encode_any(const void* s, float* x) { name##_encode((const name##_state*)s, x); } \
-  static void name##_mirror_any(void* s) { name##_mirror((name##_state*)s); }                          \
-  static uint64_t name##_key_any(const void* s) { return name##_key((const name##_state*)s); }         \
+#define GAME(name, title)                                                                          \
+  _Static_assert(sizeof(name##_state) <= BW_GAME_MAX_STATE_BYTES, #name ": state is too large");   \
+  _Static_assert((int)name##_ACTIONS <= BW_GAME_MAX_ACTIONS, #name ": too many actions");          \
+  _Static_assert((int)name##_FEATURES <= BW_GAME_MAX_FEATURES, #name ": too many features");       \
+  static void name##_init_any(void* s) { name##_init((name##_state*)s); }                          \
+  static uint32_t name##_legal_any(const void* s) { return name##_legal((const name##_state*)s); } \
+  static void name##_play_any(void* s, int action) { name##_play((name##_state*)s, action); }      \
+  static int name##_result_any(const void* s) { return name##_result((const name##_state*)s); }    \
+  static int name##_ply_any(const void* s) { return name##_ply((const name##_state*)s); }          \
+  static int name##_features_any(const void* s, uint16_t* list) {                                  \
+    return name##_features((const name##_state*)s, list);                                          \
+  }                                                                                                \
+  static void name##_mirror_any(void* s) { name##_mirror((name##_state*)s); }                      \
+  static uint64_t name##_key_any(const void* s) { return name##_key((const name##_state*)s); }     \
   static int name##_cell_any(const void* s, int row, int col) { return name##_cell((const name##_state*)s, row, col); }
 #include "list.def"
 #undef GAME
@@ -39,7 +42,8 @@ static const bw_game games[] = {
    .play = id##_play_any,                              \
    .result = id##_result_any,                          \
    .ply = id##_ply_any,                                \
-   .encode = id##_encode_any,                          \
+   .max_features = id##_FEATURES,                      \
+   .features = id##_features_any,                      \
    .mirror = id##_mirror_any,                          \
    .mirror_action = id##_mirror_action,                \
    .key = id##_key_any,                                \
@@ -53,6 +57,13 @@ enum { GAME_COUNT = sizeof games / sizeof games[0] };
 int bw_game_count(void) { return GAME_COUNT; }
 
 const bw_game* bw_game_at(int index) { return index >= 0 && index < GAME_COUNT ? &games[index] : NULL; }
+
+void bw_game_encode(const bw_game* game, const void* state, float* x) {
+  uint16_t list[BW_GAME_MAX_FEATURES];
+  for (int i = 0; i < game->inputs; ++i) x[i] = i % game->planes == game->planes - 1;
+  const int count = game->features(state, list);
+  for (int i = 0; i < count; ++i) x[list[i]] = 1;
+}
 
 // ---- names ----
 

@@ -13,19 +13,20 @@ extern "C" {
 
 #define BW_GAME_MAX_STATE_BYTES 64
 #define BW_GAME_MAX_ACTIONS 32
+#define BW_GAME_MAX_FEATURES 512
 
 // One game; the functions are those of game.h on opaque state.
 typedef struct bw_game {
   const char* name;
   const char* title;
-  int actions, rows, cols, planes, inputs, max_plies;
+  int actions, rows, cols, planes, inputs, max_plies, max_features;
   size_t state_bytes;  // at most BW_GAME_MAX_STATE_BYTES
   void (*init)(void* state);
   uint32_t (*legal)(const void* state);
   void (*play)(void* state, int action);
   int (*result)(const void* state);  // enum bw_result
   int (*ply)(const void* state);
-  void (*encode)(const void* state, float* x);  // x[inputs]
+  int (*features)(const void* state, uint16_t* list);  // list[max_features]
   void (*mirror)(void* state);
   int (*mirror_action)(int action);
   uint64_t (*key)(const void* state);
@@ -37,6 +38,9 @@ int bw_game_count(void);
 const bw_game* bw_game_at(int index);
 // Fails with BW_OPTION, path "game.name", expected = the names ("did you mean" included in the message).
 bw_status bw_game_find(const char* name, int* index, bw_error* error);
+
+// The observation of a state as numbers: x[inputs], each 0 or 1 (game.h).
+void bw_game_encode(const bw_game* game, const void* state, float* x);
 
 // Plays `moves` (one symbol a move, e.g. "4455"; blanks, tabs and CR are ignored) from the start position into
 // state. An unknown symbol, an illegal move or a move after the end is BW_OPTION with path "moves"; the message

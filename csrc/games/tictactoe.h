@@ -9,7 +9,14 @@
 
 #include "game.h"
 
-enum { tictactoe_ACTIONS = 9, tictactoe_ROWS = 3, tictactoe_COLS = 3, tictactoe_PLANES = 3, tictactoe_MAX_PLIES = 9 };
+enum {
+  tictactoe_ACTIONS = 9,
+  tictactoe_ROWS = 3,
+  tictactoe_COLS = 3,
+  tictactoe_PLANES = 3,
+  tictactoe_MAX_PLIES = 9,
+  tictactoe_FEATURES = 9
+};
 
 typedef struct tictactoe_state {
   uint32_t stones[2];  // bitboards of the first and the second player
@@ -51,13 +58,15 @@ BW_INLINE int tictactoe_cell(const tictactoe_state* s, int row, int col) {
   return (int)((s->stones[0] >> cell & 1) + 2 * (s->stones[1] >> cell & 1));
 }
 
-BW_INLINE void tictactoe_encode(const tictactoe_state* s, bw_feature* x) {
+BW_INLINE int tictactoe_features(const tictactoe_state* s, uint16_t* list) {
   const uint32_t own = s->stones[s->ply & 1], opponent = s->stones[~s->ply & 1];
+  int count = 0;
   for (int cell = 0; cell < tictactoe_ROWS * tictactoe_COLS; ++cell) {
-    x[3 * cell + 0] = (bw_feature)(own >> cell & 1);
-    x[3 * cell + 1] = (bw_feature)(opponent >> cell & 1);
-    x[3 * cell + 2] = 1;
+    // Written in any case, counted where there is a stone: no branch to guess.
+    list[count] = (uint16_t)(tictactoe_PLANES * cell + (int)(opponent >> cell & 1));
+    count += (int)((own | opponent) >> cell & 1);
   }
+  return count;
 }
 
 BW_INLINE void tictactoe_mirror(tictactoe_state* s) {  // swaps the columns 0, 3, 6 and 2, 5, 8

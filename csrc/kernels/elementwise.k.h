@@ -16,31 +16,30 @@ KERNEL(relu_backward) {
   }
 }
 
-// gelu(x) = x/2 (1 + tanh(u)), u = sqrt(2/pi) (x + 0.044715 x^3)
-#define BW_GELU_SCALE ((real)0.7978845608028654)
-#define BW_GELU_CUBIC ((real)0.044715)
+// gelu(x) = x/2 (1 + tanh(u)) = x s, s = 1 / (1 + e^-2u), u = sqrt(2/pi) (x + 0.044715 x^3);
+// gelu'(x) = s + x s (1 - s) 2u'
+#define BW_GELU_SCALE ((real)1.5957691216057308)   // 2 sqrt(2/pi)
+#define BW_GELU_CUBIC ((real)0.07135481627159785)  // 0.044715 of it
 
 KERNEL(gelu_forward) {
-  IN(real, x);
+  OUT(real, x);
   IN(real, residual);
   OUT(real, y);
   FOR_GRID(i, args->n) {
-    real v = x[i];
-    real u = BW_GELU_SCALE * (v + BW_GELU_CUBIC * v * v * v);
-    y[i] = residual[i] + (real)0.5 * v * (1 + TANH(u));
+    const real v = x[i];
+    const real square = v * v;
+    const real s = 1 / (1 + EXP(-v * MULTIPLY_ADD(BW_GELU_CUBIC, square, BW_GELU_SCALE)));
+    const real g = v * s;
+    y[i] = residual[i] + g;
+    x[i] = MULTIPLY_ADD(g * (1 - s), MULTIPLY_ADD(3 * BW_GELU_CUBIC, square, BW_GELU_SCALE), s);
   }
 }
 
 KERNEL(gelu_backward) {
-  IN(real, x);
+  IN(real, derivative);
   IN(real, dy);
   OUT(real, dx);
-  FOR_GRID(i, args->n) {
-    real v = x[i];
-    real t = TANH(BW_GELU_SCALE * (v + BW_GELU_CUBIC * v * v * v));
-    real du = BW_GELU_SCALE * (1 + 3 * BW_GELU_CUBIC * v * v);
-    dx[i] = dy[i] * (real)0.5 * (1 + t + v * (1 - t * t) * du);
-  }
+  FOR_GRID(i, args->n) dx[i] = dy[i] * derivative[i];
 }
 
 KERNEL(bias_activation) {

@@ -53,15 +53,47 @@ BW_INLINE GAME(state) GAME(seen)(const GAME(state) * state, int mirrored) {
   return seen;
 }
 
+// A hash table with linear probing; the key of a state says all of it.
+GAME_KERNEL(rollout_unique) {
+  IN_AT(bw_game_setup, setups, args->rollout.setups);
+  IN_AT(GAME(state), states, args->rollout.states);
+  IN(int32_t, row_games);
+  OUT(int32_t, unique_games);
+  OUT(int32_t, row_heads);
+  OUT(int32_t, count);
+  OUT(int32_t, table);
+  OUT(uint64_t, keys);
+  const uint64_t last_slot = (uint64_t)args->slots - 1;
+  FOR_GRID(one, 1) {
+    int32_t found = 0;
+    for (int64_t s = 0; s < args->slots; ++s) table[s] = -1;
+    for (int64_t i = 0; i < args->rows; ++i) {
+      const int32_t g = row_games[i];
+      const GAME(state) seen = GAME(seen)(&states[g], setups[g].mirrored);
+      const uint64_t key = GAME(key)(&seen);
+      uint64_t slot = key * 0x9E3779B97F4A7C15u >> 32 & last_slot;  // Fibonacci hashing
+      while (table[slot] >= 0 && keys[table[slot]] != key) slot = (slot + 1) & last_slot;
+      if (table[slot] < 0) {
+        table[slot] = found;
+        keys[found] = key;
+        unique_games[found++] = g;
+      }
+      row_heads[i] = table[slot];
+    }
+    count[0] = found;
+  }
+}
+
 GAME_KERNEL(rollout_encode) {
   IN_AT(bw_game_setup, setups, args->rollout.setups);
   IN_AT(GAME(state), states, args->rollout.states);
   IN(int32_t, row_games);
-  OUT(real, x);
+  OUT(uint16_t, features);
   FOR_GRID(i, args->rows) {
     const int32_t g = row_games[i];
     const GAME(state) seen = GAME(seen)(&states[g], setups[g].mirrored);
-    GAME(encode)(&seen, x + i * args->inputs);
+    uint16_t* list = features + i * (1 + args->max_features);
+    list[0] = (uint16_t)GAME(features)(&seen, list + 1);
   }
 }
 
@@ -77,6 +109,7 @@ GAME_KERNEL(rollout_act) {
   OUT_AT(real, record_log_probs, args->rollout.record_log_probs);
   OUT_AT(real, record_values, args->rollout.record_values);
   IN(int32_t, row_games);
+  IN(int32_t, row_heads);
   IN(real, head);
   const int actions = GAME(ACTIONS);
   FOR_GRID(i, args->rows) {
@@ -92,7 +125,7 @@ GAME_KERNEL(rollout_act) {
     if (args->uniform) {
       action = bw_nth_action(mask, bw_below(word, bw_count_actions(mask)));
     } else {
-      const real* logits = head + i * (actions + 1);
+      const real* logits = head + row_heads[i] * (actions + 1);
       real probabilities[BW_MAX_ACTIONS];
       real max;
       const real log_sum = bw_masked_softmax(logits, mask, actions, (real)(1 / args->temperature), probabilities, &max);
@@ -123,7 +156,7 @@ GAME_KERNEL(sample_gather) {
   IN_AT(real, record_advantages, args->rollout.record_advantages);
   IN_AT(real, record_returns, args->rollout.record_returns);
   IN(int32_t, order);
-  OUT(real, x);
+  OUT(uint16_t, features);
   OUT(uint32_t, masks);
   OUT(int32_t, actions);
   OUT(real, log_probs);
@@ -132,7 +165,8 @@ GAME_KERNEL(sample_gather) {
   FOR_GRID(i, args->rows) {
     const int32_t slot = order[i];
     const GAME(state) state = record_states[slot];
-    GAME(encode)(&state, x + i * args->inputs);
+    uint16_t* list = features + i * (1 + args->max_features);
+    list[0] = (uint16_t)GAME(features)(&state, list + 1);
     masks[i] = GAME(legal)(&state);
     actions[i] = record_actions[slot];
     log_probs[i] = record_log_probs[slot];

@@ -38,6 +38,7 @@ void bw_net_layout_make(bw_net_layout* layout, bw_net_shape shape) {
     const int64_t in = layer == 0 ? shape.inputs : shape.width;
     snprintf(name, sizeof name, "trunk.%d.weight", (int)layer);
     layout->weight[layer] = add(layout, name, 2, shape.width, in, in, 0);
+    layout->tensors[layout->tensor_count - 1].transposed = layer == 0;
     snprintf(name, sizeof name, "trunk.%d.bias", (int)layer);
     layout->bias[layer] = add(layout, name, 1, shape.width, 1, in, 0);
   }
@@ -47,6 +48,29 @@ void bw_net_layout_make(bw_net_layout* layout, bw_net_shape shape) {
   add(layout, "value.weight", 2, 1, shape.width, shape.width, 0);
   layout->bias[shape.depth] = add(layout, "policy.bias", 1, shape.actions, 1, shape.width, 0);
   add(layout, "value.bias", 1, 1, 1, shape.width, 0);
+}
+
+// to[columns][rows] = transpose of from[rows][columns]
+static void transpose(const float* from, int64_t rows, int64_t columns, float* to) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) to[j * rows + i] = from[i * columns + j];
+  }
+}
+
+void bw_net_to_file_order(const bw_net_layout* layout, const float* from, float* to) {
+  memcpy(to, from, (size_t)layout->parameters * sizeof *to);
+  for (int i = 0; i < layout->tensor_count; ++i) {
+    const bw_net_tensor* t = &layout->tensors[i];
+    if (t->transposed) transpose(from + t->offset, t->shape[1], t->shape[0], to + t->offset);
+  }
+}
+
+void bw_net_from_file_order(const bw_net_layout* layout, const float* from, float* to) {
+  memcpy(to, from, (size_t)layout->parameters * sizeof *to);
+  for (int i = 0; i < layout->tensor_count; ++i) {
+    const bw_net_tensor* t = &layout->tensors[i];
+    if (t->transposed) transpose(from + t->offset, t->shape[0], t->shape[1], to + t->offset);
+  }
 }
 
 void bw_net_initialize(const bw_net_layout* layout, uint64_t seed, float* weights) {

@@ -6,14 +6,13 @@
 
 // ---- memory ----
 
-static void matrix_extents(const bw_net_layout* layout, int layer, int64_t* out, int64_t* in) {
-  const bw_net_shape* shape = &layout->shape;
-  *out = layer == shape->depth ? shape->actions + 1 : shape->width;
-  *in = layer == 0 ? shape->inputs : shape->width;
+static int64_t rows_of(const bw_net_layout* layout, int layer) {
+  return layer == layout->shape.depth ? layout->shape.actions + 1 : layout->shape.width;
 }
 
 void bw_net_plan(bw_net* net, const bw_net_layout* layout, bw_device* device, bw_plan* plan, const char* group,
                  const char* name, bool trainable) {
+  const int64_t width = layout->shape.width;
   memset(net, 0, sizeof *net);
   net->layout = layout;
   net->trainable = trainable;
@@ -23,11 +22,12 @@ void bw_net_plan(bw_net* net, const bw_net_layout* layout, bw_device* device, bw
     snprintf(label, sizeof label, "%s gradients", name);
     BW_PLAN(plan, BW_LIFE_WORK, group, label, BW_ELEMENT_REAL, &net->gradients, layout->parameters);
   }
-  for (int layer = 0; layer <= layout->shape.depth; ++layer) {
-    int64_t out, in;
-    matrix_extents(layout, layer, &out, &in);
-    const size_t forward = bw_packed_bytes(device, out, in, 0);
-    const size_t backward = trainable && layer > 0 ? bw_packed_bytes(device, out, in, 1) : 0;
+  snprintf(label, sizeof label, "%s base", name);
+  BW_PLAN(plan, BW_LIFE_WORK, group, label, BW_ELEMENT_REAL, &net->base, width);
+  for (int layer = 1; layer <= layout->shape.depth; ++layer) {
+    const int64_t rows = rows_of(layout, layer);
+    const size_t forward = bw_packed_bytes(device, rows, width, 0);
+    const size_t backward = trainable ? bw_packed_bytes(device, rows, width, 1) : 0;
     snprintf(label, sizeof label, "%s packed %d", name, layer);
     if (forward)
       BW_PLAN(plan, BW_LIFE_WORK, group, label, BW_ELEMENT_U8, &net->packed_forward[layer], (int64_t)forward);
@@ -46,9 +46,10 @@ static bw_ref gradient(const bw_net* net, int64_t offset, const bw_device* devic
 }
 
 void bw_net_bind(bw_net* net, bw_device* device) {
-  for (int layer = 0; layer <= net->layout->shape.depth; ++layer) {
+  for (int layer = 1; layer <= net->layout->shape.depth; ++layer) {
     bw_weight* weight = &net->weights[layer];
-    matrix_extents(net->layout, layer, &weight->out, &weight->in);
+    weight->out = rows_of(net->layout, layer);
+    weight->in = net->layout->shape.width;
     weight->master = parameter(net, net->layout->weight[layer], device);
     if (net->trainable) weight->gradient = gradient(net, net->layout->weight[layer], device);
     weight->packed_forward = net->packed_forward[layer];
@@ -56,41 +57,70 @@ void bw_net_bind(bw_net* net, bw_device* device) {
   }
 }
 
+void bw_net_pack_first(bw_net* net, bw_device* device) {
+  const bw_net_shape* shape = &net->layout->shape;
+  BW_LAUNCH(device, features_base, .weight = parameter(net, net->layout->weight[0], device),
+            .bias = parameter(net, net->layout->bias[0], device), .base = net->base, .inputs = shape->inputs,
+            .planes = shape->planes, .columns = shape->width);
+}
+
 void bw_net_pack(bw_net* net, bw_device* device) {
-  for (int layer = 0; layer <= net->layout->shape.depth; ++layer) {
-    bw_weight_pack(device, &net->weights[layer], net->trainable && layer > 0);  // nobody needs dx of layer 0
+  bw_net_pack_first(net, device);
+  for (int layer = 1; layer <= net->layout->shape.depth; ++layer) {
+    bw_weight_pack(device, &net->weights[layer], net->trainable);
   }
 }
 
 void bw_activations_plan(bw_activations* act, const bw_net_layout* layout, bw_plan* plan, const char* group,
                          int64_t max_rows, int64_t backward_rows) {
   const bw_net_shape* shape = &layout->shape;
+  const bool residual = shape->kind == BW_NET_KIND_RESMLP;
+  const int64_t width = shape->width;
   memset(act, 0, sizeof *act);
   act->max_rows = max_rows;
   char label[48];
-  BW_PLAN(plan, BW_LIFE_WORK, group, "observations", BW_ELEMENT_REAL, &act->x, max_rows, shape->inputs);
+#define ACTIVATION(name, layer, ref, rows, columns)                                 \
+  do {                                                                              \
+    snprintf(label, sizeof label, "%s %d", name, layer);                            \
+    BW_PLAN(plan, BW_LIFE_WORK, group, label, BW_ELEMENT_REAL, ref, rows, columns); \
+  } while (0)
+  BW_PLAN(plan, BW_LIFE_WORK, group, "features", BW_ELEMENT_U8, &act->features, max_rows, 1 + shape->max_features,
+          (int64_t)sizeof(uint16_t));
   for (int layer = 0; layer < shape->depth; ++layer) {
-    snprintf(label, sizeof label, "hidden %d", layer);
-    BW_PLAN(plan, BW_LIFE_WORK, group, label, BW_ELEMENT_REAL, &act->hidden[layer], max_rows, shape->width);
-    if (shape->kind != BW_NET_KIND_RESMLP) continue;
-    snprintf(label, sizeof label, "normed %d", layer);
-    BW_PLAN(plan, BW_LIFE_WORK, group, label, BW_ELEMENT_REAL, &act->normed[layer], max_rows, shape->width);
-    snprintf(label, sizeof label, "mean %d", layer);
-    BW_PLAN(plan, BW_LIFE_WORK, group, label, BW_ELEMENT_REAL, &act->mean[layer], max_rows);
-    snprintf(label, sizeof label, "rstd %d", layer);
-    BW_PLAN(plan, BW_LIFE_WORK, group, label, BW_ELEMENT_REAL, &act->rstd[layer], max_rows);
-    if (layer == 0) continue;
-    snprintf(label, sizeof label, "linear %d", layer);
-    BW_PLAN(plan, BW_LIFE_WORK, group, label, BW_ELEMENT_REAL, &act->linear[layer], max_rows, shape->width);
+    ACTIVATION("hidden", layer, &act->hidden[layer], max_rows, width);
+    if (!residual || layer > 0) ACTIVATION("linear gradient", layer, &act->dlinear[layer], backward_rows, width);
+    if (!residual) continue;
+    ACTIVATION("normed", layer, &act->normed[layer], max_rows, width);
+    ACTIVATION("mean", layer, &act->mean[layer], max_rows, 1);
+    ACTIVATION("rstd", layer, &act->rstd[layer], max_rows, 1);
+    ACTIVATION("normed gradient", layer, &act->dnormed[layer], backward_rows, width);
+    if (layer > 0) ACTIVATION("linear", layer, &act->linear[layer], max_rows, width);
   }
+#undef ACTIVATION
   BW_PLAN(plan, BW_LIFE_WORK, group, "head", BW_ELEMENT_REAL, &act->head, max_rows, shape->actions + 1);
   BW_PLAN(plan, BW_LIFE_WORK, group, "head gradient", BW_ELEMENT_REAL, &act->dhead, backward_rows, shape->actions + 1);
-  BW_PLAN(plan, BW_LIFE_WORK, group, "hidden gradient", BW_ELEMENT_REAL, &act->dhidden, backward_rows, shape->width);
-  BW_PLAN(plan, BW_LIFE_WORK, group, "hidden gradient 2", BW_ELEMENT_REAL, &act->dscratch, backward_rows, shape->width);
-  BW_PLAN(plan, BW_LIFE_WORK, group, "hidden gradient 3", BW_ELEMENT_REAL, &act->dlinear, backward_rows, shape->width);
+  if (residual)
+    BW_PLAN(plan, BW_LIFE_WORK, group, "hidden gradient", BW_ELEMENT_REAL, &act->dhidden, backward_rows, width);
 }
 
 // ---- ops with this net's parameters ----
+
+static void features_forward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows,
+                             int activation) {
+  const bw_net_shape* shape = &net->layout->shape;
+  BW_LAUNCH(device, features_forward, .features = act->features,
+            .weight = parameter(net, net->layout->weight[0], device), .base = net->base, .y = act->hidden[0],
+            .rows = rows, .columns = shape->width, .max_features = shape->max_features, .activation = activation);
+}
+
+static void features_gradient(bw_device* device, const bw_net* net, const bw_activations* act, bw_ref dy,
+                              int64_t rows) {
+  const bw_net_shape* shape = &net->layout->shape;
+  BW_LAUNCH(device, features_gradient, .features = act->features, .dy = dy,
+            .weight_gradient = gradient(net, net->layout->weight[0], device),
+            .bias_gradient = gradient(net, net->layout->bias[0], device), .rows = rows, .inputs = shape->inputs,
+            .planes = shape->planes, .columns = shape->width, .max_features = shape->max_features);
+}
 
 static void linear(bw_device* device, const bw_net* net, int layer, bw_ref x, bw_ref y, int64_t rows, int activation) {
   bw_linear_forward(device, &(bw_linear_forward_args){.weight = &net->weights[layer],
@@ -122,41 +152,48 @@ static void norm(bw_device* device, const bw_net* net, const bw_activations* act
 }
 
 static void norm_backward(bw_device* device, const bw_net* net, const bw_activations* act, int layer, bw_ref x,
-                          bw_ref dy, bw_ref dx, int64_t rows, int accumulate) {
-  const int64_t width = net->layout->shape.width;
-  BW_LAUNCH(device, layernorm_gradient, .x = x, .mean = act->mean[layer], .rstd = act->rstd[layer], .dy = dy,
-            .dgain = gradient(net, net->layout->gain[layer], device),
-            .dshift = gradient(net, net->layout->shift[layer], device), .rows = rows, .columns = width);
+                          int64_t rows, int accumulate) {
   BW_LAUNCH(device, layernorm_backward, .x = x, .gain = parameter(net, net->layout->gain[layer], device),
-            .mean = act->mean[layer], .rstd = act->rstd[layer], .dy = dy, .dx = dx, .rows = rows, .columns = width,
-            .accumulate = accumulate);
+            .mean = act->mean[layer], .rstd = act->rstd[layer], .dy = act->dnormed[layer], .dx = act->dhidden,
+            .rows = rows, .columns = net->layout->shape.width, .accumulate = accumulate);
+}
+
+static void norm_gradient(bw_device* device, const bw_net* net, const bw_activations* act, int layer, bw_ref x,
+                          int64_t rows) {
+  BW_LAUNCH(device, layernorm_gradient, .x = x, .mean = act->mean[layer], .rstd = act->rstd[layer],
+            .dy = act->dnormed[layer], .dgain = gradient(net, net->layout->gain[layer], device),
+            .dshift = gradient(net, net->layout->shift[layer], device), .rows = rows,
+            .columns = net->layout->shape.width);
 }
 
 // ---- mlp ----
 
 static void mlp_forward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows) {
   const int depth = (int)net->layout->shape.depth;
-  for (int layer = 0; layer < depth; ++layer) {
-    linear(device, net, layer, layer == 0 ? act->x : act->hidden[layer - 1], act->hidden[layer], rows,
-           BW_ACTIVATION_RELU);
+  features_forward(device, net, act, rows, BW_ACTIVATION_RELU);
+  for (int layer = 1; layer < depth; ++layer) {
+    linear(device, net, layer, act->hidden[layer - 1], act->hidden[layer], rows, BW_ACTIVATION_RELU);
   }
   linear(device, net, depth, act->hidden[depth - 1], act->head, rows, BW_ACTIVATION_NONE);
 }
 
 static void mlp_backward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows) {
   const int depth = (int)net->layout->shape.depth;
-  bw_ref dy = act->dhidden, dx = act->dscratch;  // swap roles layer by layer
-  linear_gradient(device, net, depth, act->hidden[depth - 1], act->dhead, rows);
-  linear_backward(device, net, depth, act->dhead, dy, rows);
-  for (int layer = depth - 1; layer >= 0; --layer) {
-    BW_LAUNCH(device, relu_backward, .y = act->hidden[layer], .dy = dy, .n = rows * net->layout->shape.width);
-    linear_gradient(device, net, layer, layer == 0 ? act->x : act->hidden[layer - 1], dy, rows);
-    if (layer == 0) break;
-    linear_backward(device, net, layer, dy, dx, rows);
-    const bw_ref swap = dy;
-    dy = dx;
-    dx = swap;
+  const int64_t n = rows * net->layout->shape.width;
+  for (int layer = depth; layer >= 1; --layer) {
+    linear_backward(device, net, layer, layer == depth ? act->dhead : act->dlinear[layer], act->dlinear[layer - 1],
+                    rows);
+    BW_LAUNCH(device, relu_backward, .y = act->hidden[layer - 1], .dy = act->dlinear[layer - 1], .n = n);
   }
+}
+
+static void mlp_gradients(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows) {
+  const int depth = (int)net->layout->shape.depth;
+  for (int layer = depth; layer >= 1; --layer) {
+    linear_gradient(device, net, layer, act->hidden[layer - 1], layer == depth ? act->dhead : act->dlinear[layer],
+                    rows);
+  }
+  features_gradient(device, net, act, act->dlinear[0], rows);
 }
 
 // ---- resmlp ----
@@ -164,7 +201,7 @@ static void mlp_backward(bw_device* device, const bw_net* net, const bw_activati
 static void resmlp_forward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows) {
   const int depth = (int)net->layout->shape.depth;
   const int64_t n = rows * net->layout->shape.width;
-  linear(device, net, 0, act->x, act->hidden[0], rows, BW_ACTIVATION_NONE);
+  features_forward(device, net, act, rows, BW_ACTIVATION_NONE);
   for (int layer = 1; layer < depth; ++layer) {
     norm(device, net, act, layer, act->hidden[layer - 1], rows);
     linear(device, net, layer, act->normed[layer], act->linear[layer], rows, BW_ACTIVATION_NONE);
@@ -179,30 +216,48 @@ static void resmlp_forward(bw_device* device, const bw_net* net, const bw_activa
 static void resmlp_backward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows) {
   const int depth = (int)net->layout->shape.depth;
   const int64_t n = rows * net->layout->shape.width;
-  linear_gradient(device, net, depth, act->normed[0], act->dhead, rows);
-  linear_backward(device, net, depth, act->dhead, act->dscratch, rows);
-  norm_backward(device, net, act, 0, act->hidden[depth - 1], act->dscratch, act->dhidden, rows, 0);
+  linear_backward(device, net, depth, act->dhead, act->dnormed[0], rows);
+  norm_backward(device, net, act, 0, act->hidden[depth - 1], rows, 0);
   for (int layer = depth - 1; layer >= 1; --layer) {
-    BW_LAUNCH(device, gelu_backward, .x = act->linear[layer], .dy = act->dhidden, .dx = act->dlinear, .n = n);
-    linear_gradient(device, net, layer, act->normed[layer], act->dlinear, rows);
-    linear_backward(device, net, layer, act->dlinear, act->dscratch, rows);
-    norm_backward(device, net, act, layer, act->hidden[layer - 1], act->dscratch, act->dhidden, rows, 1);
+    BW_LAUNCH(device, gelu_backward, .derivative = act->linear[layer], .dy = act->dhidden, .dx = act->dlinear[layer],
+              .n = n);
+    linear_backward(device, net, layer, act->dlinear[layer], act->dnormed[layer], rows);
+    norm_backward(device, net, act, layer, act->hidden[layer - 1], rows, 1);
   }
-  linear_gradient(device, net, 0, act->x, act->dhidden, rows);
 }
 
-void bw_net_forward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows) {
-  if (net->layout->shape.kind == BW_NET_KIND_RESMLP) {
-    resmlp_forward(device, net, act, rows);
-  } else {
-    mlp_forward(device, net, act, rows);
+static void resmlp_gradients(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows) {
+  const int depth = (int)net->layout->shape.depth;
+  linear_gradient(device, net, depth, act->normed[0], act->dhead, rows);
+  norm_gradient(device, net, act, 0, act->hidden[depth - 1], rows);
+  for (int layer = depth - 1; layer >= 1; --layer) {
+    linear_gradient(device, net, layer, act->normed[layer], act->dlinear[layer], rows);
+    norm_gradient(device, net, act, layer, act->hidden[layer - 1], rows);
   }
+  features_gradient(device, net, act, act->dhidden, rows);
+}
+
+// ---- by kind ----
+
+typedef void (*net_fn)(bw_device*, const bw_net*, const bw_activations*, int64_t);
+
+typedef struct net_ops {
+  net_fn forward, backward, gradients;
+} net_ops;
+
+static const net_ops kNets[] = {
+    [BW_NET_KIND_MLP] = {mlp_forward, mlp_backward, mlp_gradients},
+    [BW_NET_KIND_RESMLP] = {resmlp_forward, resmlp_backward, resmlp_gradients},
+};
+
+void bw_net_forward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows) {
+  kNets[net->layout->shape.kind].forward(device, net, act, rows);
 }
 
 void bw_net_backward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows) {
-  if (net->layout->shape.kind == BW_NET_KIND_RESMLP) {
-    resmlp_backward(device, net, act, rows);
-  } else {
-    mlp_backward(device, net, act, rows);
-  }
+  kNets[net->layout->shape.kind].backward(device, net, act, rows);
+}
+
+void bw_net_gradients(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows) {
+  kNets[net->layout->shape.kind].gradients(device, net, act, rows);
 }

@@ -24,6 +24,7 @@ typedef enum bw_net_kind { BW_NET_KIND_MLP, BW_NET_KIND_RESMLP } bw_net_kind;
 typedef struct bw_net_shape {
   bw_net_kind kind;
   int64_t inputs, actions, width, depth;
+  int64_t planes, max_features;  // of the inputs (games/game.h)
 } bw_net_shape;
 
 // A named tensor of a net, as checkpoints store it. "policy.*" and "value.*" are the two parts of the head.
@@ -31,8 +32,9 @@ typedef struct bw_net_tensor {
   char name[48];
   int rank;  // 2: [out][in]; 1: [n]
   int64_t shape[2];
-  int64_t offset;  // in elements, into the flat parameters
-  int64_t fan_in;  // for the initialisation of a linear layer; 0: constant `initial`
+  bool transposed;  // the flat parameters hold it as [shape[1]][shape[0]]
+  int64_t offset;   // in elements, into the flat parameters
+  int64_t fan_in;   // for the initialisation of a linear layer; 0: constant `initial`
   double initial;
 } bw_net_tensor;
 
@@ -50,8 +52,14 @@ typedef struct bw_net_layout {
 // "norm.final.*"), "policy.weight", "value.weight", "policy.bias", "value.bias".
 void bw_net_layout_make(bw_net_layout* layout, bw_net_shape shape);
 
+// Between the order of the flat parameters and the one that files and users see, in which every tensor is laid out by
+// its shape: the first layer's weight lies transposed in memory, since it is read feature by feature.
+// to, from: layout->parameters floats, not overlapping.
+void bw_net_to_file_order(const bw_net_layout* layout, const float* from, float* to);
+void bw_net_from_file_order(const bw_net_layout* layout, const float* from, float* to);
+
 // PyTorch's default for Linear: weights and biases uniform on +-1/sqrt(fan_in); gains 1, shifts 0.
-// weights: layout->parameters floats.
+// weights: layout->parameters floats, in file order.
 void bw_net_initialize(const bw_net_layout* layout, uint64_t seed, float* weights);
 
 // One set of parameters on a device, with packed copies. Without gradients it can only go forward.
@@ -59,35 +67,44 @@ typedef struct bw_net {
   const bw_net_layout* layout;
   bool trainable;
   bw_ref parameters, gradients;                                                        // [parameters]
-  bw_ref packed_forward[BW_NET_MAX_DEPTH + 1], packed_backward[BW_NET_MAX_DEPTH + 1];  // trunk layers, then the head
-  bw_weight weights[BW_NET_MAX_DEPTH + 1];
+  bw_ref base;                                                                         // [width]: features_base
+  bw_ref packed_forward[BW_NET_MAX_DEPTH + 1], packed_backward[BW_NET_MAX_DEPTH + 1];  // from trunk layer 1, the head
+  bw_weight weights[BW_NET_MAX_DEPTH + 1];                                             // last
 } bw_net;
 
 void bw_net_plan(bw_net* net, const bw_net_layout* layout, bw_device* device, bw_plan* plan, const char* group,
                  const char* name, bool trainable);
 void bw_net_bind(bw_net* net, bw_device* device);  // after bw_plan_take
-void bw_net_pack(bw_net* net, bw_device* device);  // after the parameters changed
+// After the parameters changed: the packed copies of all layers; what the first layer has in their place alone.
+void bw_net_pack(bw_net* net, bw_device* device);
+void bw_net_pack_first(bw_net* net, bw_device* device);
 
 // What a forward pass of at most max_rows rows leaves, and the gradients of a backward pass of at most
 // backward_rows of them.
 typedef struct bw_activations {
   int64_t max_rows;
-  bw_ref x;                             // [rows][inputs]
+  bw_ref features;                      // u16 [rows][1 + max_features]
   bw_ref hidden[BW_NET_MAX_DEPTH + 1];  // [rows][width] after each layer (mlp) or block (resmlp)
   bw_ref normed[BW_NET_MAX_DEPTH + 1];  // resmlp: LayerNorm's output; index 0 is the final norm
-  bw_ref linear[BW_NET_MAX_DEPTH + 1];  // resmlp: the input of gelu
+  bw_ref linear[BW_NET_MAX_DEPTH + 1];  // resmlp: the input of gelu, then its derivative there
   bw_ref mean[BW_NET_MAX_DEPTH + 1], rstd[BW_NET_MAX_DEPTH + 1];
-  bw_ref head;                               // [rows][actions + 1]
-  bw_ref dhead, dhidden, dscratch, dlinear;  // gradients, where backward was planned
+  bw_ref head;  // [rows][actions + 1]
+  // Gradients, where backward was planned.
+  bw_ref dhead;
+  bw_ref dhidden;                        // resmlp: of the residual stream
+  bw_ref dlinear[BW_NET_MAX_DEPTH + 1];  // of what each layer's matrix gives
+  bw_ref dnormed[BW_NET_MAX_DEPTH + 1];  // resmlp
 } bw_activations;
 
 void bw_activations_plan(bw_activations* act, const bw_net_layout* layout, bw_plan* plan, const char* group,
                          int64_t max_rows, int64_t backward_rows);
 
-// act->x -> act->head. A row's result does not depend on the other rows.
+// act->features -> act->head. Row by row: to be called inside a BW_GROUP_ROWS of `rows`.
 void bw_net_forward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows);
-// act->dhead -> net->gradients (overwritten), after a forward pass of the same rows.
+// act->dhead -> the gradients of all activations, after a forward pass of the same rows. Row by row as well.
 void bw_net_backward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows);
+// The gradients of the activations -> net->gradients (overwritten). To be called inside a BW_GROUP_INDEPENDENT.
+void bw_net_gradients(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows);
 
 #ifdef __cplusplus
 }

@@ -63,8 +63,8 @@ static bw_status save(bw_run* run, bool bundle_pool, const bw_metadata* extra, i
 
   const float* weights = NULL;
   BW_TRY(bw_run_weights(run, &weights, error));
-  BW_TRY(bw_download_real(run->device, b->first, run->first_moment, (int64_t)n, error));
-  BW_TRY(bw_download_real(run->device, b->second, run->second_moment, (int64_t)n, error));
+  BW_TRY(bw_run_download_parameters(run, b->first, run->first_moment, error));
+  BW_TRY(bw_run_download_parameters(run, b->second, run->second_moment, error));
   int count = 0;
   for (int i = 0; i < run->layout.tensor_count; ++i) {
     const bw_net_tensor* t = &run->layout.tensors[i];
@@ -89,7 +89,7 @@ static bw_status save(bw_run* run, bool bundle_pool, const bw_metadata* extra, i
                                     .bytes = n * sizeof(float)};
   if (pool > 0) {
     for (size_t i = 0; i < pool; ++i) {
-      BW_TRY(bw_download_real(run->device, b->pool + i * n, bw_opponents_weights(run, (int)i), (int64_t)n, error));
+      BW_TRY(bw_run_download_parameters(run, b->pool + i * n, bw_opponents_weights(run, (int)i), error));
     }
     b->tensors[count++] = (bw_tensor){.name = "opponents.weights",
                                       .dtype = BW_F32,
@@ -237,14 +237,14 @@ static bw_status load(bw_run* run, const bw_safetensors* file, float* staging, b
   // Everything was checked; from here on the run changes.
   BW_TRY(bw_run_set_weights(run, staging, error));
   memcpy(staging, first.data, first.bytes);
-  BW_TRY(bw_upload_real(run->device, run->first_moment, staging, n, error));
+  BW_TRY(bw_run_upload_parameters(run, run->first_moment, staging, error));
   memcpy(staging, second.data, second.bytes);
-  BW_TRY(bw_upload_real(run->device, run->second_moment, staging, n, error));
+  BW_TRY(bw_run_upload_parameters(run, run->second_moment, staging, error));
   memcpy(run->members, members, (size_t)member_count * sizeof *members);
   run->member_count = member_count;
   for (int i = 0; bundled && i < member_count; ++i) {
     memcpy(staging, (const uint8_t*)pool.data + (size_t)i * (size_t)n * sizeof(float), (size_t)n * sizeof(float));
-    BW_TRY(bw_upload_real(run->device, bw_opponents_weights(run, i), staging, n, error));
+    BW_TRY(bw_run_upload_parameters(run, bw_opponents_weights(run, i), staging, error));
   }
   int64_t* counters[COUNTERS];
   counters_of(run, counters);

@@ -42,12 +42,19 @@ static void move(bw_run* run, const bw_play* play, int64_t listed, int policy, i
   if (rows == 0) return;
   const bool uniform = policy == 1 && play->uniform_opponent;
   if (!uniform) {
-    BW_LAUNCH(device, rollout_encode, .game = run->game_index, .rollout = run->rollout, .row_games = run->rows,
-              .x = run->activations.x, .rows = rows, .inputs = run->game->inputs);
-    bw_net_forward(device, policy == 0 ? &run->agent : &run->opponent, &run->activations, rows);
+    BW_LAUNCH(device, rollout_unique, .game = run->game_index, .rollout = run->rollout, .row_games = run->rows,
+              .unique_games = run->unique_games, .row_heads = run->row_heads, .count = run->row_count,
+              .table = run->state_table, .keys = run->state_keys, .rows = rows, .slots = run->state_slots);
+    int32_t unique = 0;
+    device->backend->download(device, &unique, run->row_count, sizeof unique);
+    bw_group_begin(device, BW_GROUP_ROWS, unique);
+    BW_LAUNCH(device, rollout_encode, .game = run->game_index, .rollout = run->rollout, .row_games = run->unique_games,
+              .features = run->activations.features, .rows = unique, .max_features = run->game->max_features);
+    bw_net_forward(device, policy == 0 ? &run->agent : &run->opponent, &run->activations, unique);
+    bw_group_end(device);
   }
   BW_LAUNCH(device, rollout_act, .game = run->game_index, .rollout = run->rollout, .row_games = run->rows,
-            .head = run->activations.head, .seed = (uint64_t)c->run_seed, .rows = rows,
+            .row_heads = run->row_heads, .head = run->activations.head, .seed = (uint64_t)c->run_seed, .rows = rows,
             .max_plies = run->game->max_plies, .temperature = policy == 0 ? 1 : c->opponents_temperature,
             .uniform = uniform, .argmax = policy == 0 && play->argmax, .record = policy == 0 && play->record);
 }

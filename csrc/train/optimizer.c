@@ -7,10 +7,9 @@
 
 static bool uses_muon(const bw_run* run) { return run->config.ppo_optimizer == BW_OPTIMIZER_MUON; }
 
-static bool is_hidden_matrix(const bw_run* run, const bw_net_tensor* tensor) {
-  return tensor->rank == 2 && tensor->shape[0] == run->layout.shape.width &&
-         tensor->shape[1] == run->layout.shape.width && strncmp(tensor->name, "trunk.", 6) == 0 &&
-         tensor->offset != run->layout.weight[0];
+// Muon takes the square matrices between the first layer and the head.
+static bool takes_muon(const bw_run* run, int layer) {
+  return uses_muon(run) && layer > 0 && layer < run->layout.shape.depth;
 }
 
 void bw_optimizer_plan(bw_run* run) {
@@ -62,14 +61,22 @@ static double power(double base, int64_t exponent) {
   return result;
 }
 
-static void adamw(bw_run* run, int64_t offset, int64_t n, double lr, double weight_decay) {
+static bw_adamw_args adamw_args(const bw_run* run, int64_t offset, int64_t n, double lr, double weight_decay) {
   const bw_config* c = &run->config;
   const int64_t t = run->updates;  // counts from 1: the caller has added this step
-  BW_LAUNCH(run->device, adamw, .weights = at(run, run->agent.parameters, offset),
-            .gradients = at(run, run->agent.gradients, offset), .first = at(run, run->first_moment, offset),
-            .second = at(run, run->second_moment, offset), .norm = run->norm, .n = n, .lr = lr,
-            .step_size = lr / (1 - power(c->ppo_beta1, t)), .beta1 = c->ppo_beta1, .beta2 = c->ppo_beta2,
-            .second_scale = 1 / (1 - power(c->ppo_beta2, t)), .epsilon = c->ppo_epsilon, .weight_decay = weight_decay);
+  return (bw_adamw_args){.weights = at(run, run->agent.parameters, offset),
+                         .gradients = at(run, run->agent.gradients, offset),
+                         .first = at(run, run->first_moment, offset),
+                         .second = at(run, run->second_moment, offset),
+                         .norm = run->norm,
+                         .n = n,
+                         .lr = lr,
+                         .step_size = lr / (1 - power(c->ppo_beta1, t)),
+                         .beta1 = c->ppo_beta1,
+                         .beta2 = c->ppo_beta2,
+                         .second_scale = 1 / (1 - power(c->ppo_beta2, t)),
+                         .epsilon = c->ppo_epsilon,
+                         .weight_decay = weight_decay};
 }
 
 // Orthogonalises run->muon_update in place by five Newton-Schulz steps X <- a X + (b A + c A^2) X, A = X X^T.
@@ -99,15 +106,16 @@ static void orthogonalize(bw_run* run) {
   }
 }
 
-static void muon(bw_run* run, const bw_net_tensor* tensor, double lr) {
+static void muon(bw_run* run, int layer, double lr) {
   const bw_config* c = &run->config;
-  const int64_t n = tensor->shape[0] * tensor->shape[1];
-  BW_LAUNCH(run->device, muon_momentum, .gradients = at(run, run->agent.gradients, tensor->offset),
-            .momentum = at(run, run->first_moment, tensor->offset), .update = run->muon_update, .norm = run->norm,
-            .n = n, .beta = c->ppo_momentum);
+  const int64_t offset = run->layout.weight[layer];
+  const int64_t n = run->layout.shape.width * run->layout.shape.width;
+  BW_LAUNCH(run->device, muon_momentum, .gradients = at(run, run->agent.gradients, offset),
+            .momentum = at(run, run->first_moment, offset), .update = run->muon_update, .norm = run->norm, .n = n,
+            .beta = c->ppo_momentum);
   orthogonalize(run);
-  BW_LAUNCH(run->device, muon_apply, .weights = at(run, run->agent.parameters, tensor->offset),
-            .update = run->muon_update, .n = n, .lr = lr, .scale = 1, .weight_decay = c->ppo_weight_decay);
+  BW_LAUNCH(run->device, muon_apply, .weights = at(run, run->agent.parameters, offset), .update = run->muon_update,
+            .n = n, .lr = lr, .scale = 1, .weight_decay = c->ppo_weight_decay);
 }
 
 static void measure_norm(bw_run* run, bw_ref x, double max_norm) {
@@ -134,21 +142,31 @@ double bw_optimizer_step(bw_run* run, double lr_share) {
   const double norm = download_norm(run);
   if (!isfinite(norm)) return norm;  // the caller reports it; nothing is changed
   ++run->updates;
+  const bw_net_layout* layout = &run->layout;
   const double lr = c->ppo_lr * lr_share;
-  if (!uses_muon(run) && c->ppo_weight_decay == 0) {
-    adamw(run, 0, run->layout.parameters, lr, 0);
-  } else {
-    for (int i = 0; i < run->layout.tensor_count; ++i) {
-      const bw_net_tensor* tensor = &run->layout.tensors[i];
-      if (uses_muon(run) && is_hidden_matrix(run, tensor)) {
-        muon(run, tensor, c->ppo_muon_lr * lr_share);
-      } else {
-        adamw(run, tensor->offset, tensor->shape[0] * tensor->shape[1], lr,
-              tensor->rank == 2 ? c->ppo_weight_decay : 0);
-      }
-    }
+  for (int layer = 1; layer <= layout->shape.depth; ++layer) {
+    if (!takes_muon(run, layer)) continue;
+    muon(run, layer, c->ppo_muon_lr * lr_share);
+    bw_weight_pack(run->device, &run->agent.weights[layer], 1);
   }
-  bw_net_pack(&run->agent, run->device);
+  bw_group_begin(run->device, BW_GROUP_INDEPENDENT, 0);
+  for (int layer = 1; layer <= layout->shape.depth; ++layer) {
+    const bw_weight* weight = &run->agent.weights[layer];
+    if (takes_muon(run, layer)) continue;
+    bw_linear_update(run->device,
+                     &(bw_linear_update_args){.weight = weight,
+                                              .adamw = adamw_args(run, layout->weight[layer], weight->out * weight->in,
+                                                                  lr, c->ppo_weight_decay)});
+  }
+  for (int i = 0; i < layout->tensor_count; ++i) {
+    const bw_net_tensor* tensor = &layout->tensors[i];
+    if (tensor->rank == 2 && tensor->offset != layout->weight[0]) continue;  // done above
+    const bw_adamw_args args = adamw_args(run, tensor->offset, tensor->shape[0] * tensor->shape[1], lr,
+                                          tensor->rank == 2 ? c->ppo_weight_decay : 0);
+    bw_device_launch(run->device, BW_OP_adamw, &args);
+  }
+  bw_group_end(run->device);
+  bw_net_pack_first(&run->agent, run->device);
   return norm;
 }
 

@@ -53,17 +53,22 @@ static void shuffle(bw_run* run, int64_t samples, int epoch) {
 void bw_ppo_gradient(bw_run* run, int64_t first, int64_t rows, double entropy_coef) {
   bw_device* device = run->device;
   const bw_config* c = &run->config;
+  bw_group_begin(device, BW_GROUP_ROWS, rows);
   BW_LAUNCH(device, sample_gather, .game = run->game_index, .rollout = run->rollout,
-            .order = bw_ref_at(run->order, (uint64_t)first * sizeof(int32_t)), .x = run->activations.x,
+            .order = bw_ref_at(run->order, (uint64_t)first * sizeof(int32_t)), .features = run->activations.features,
             .masks = run->masks, .actions = run->actions, .log_probs = run->log_probs, .advantages = run->advantages,
-            .returns = run->returns, .rows = rows, .inputs = run->game->inputs);
+            .returns = run->returns, .rows = rows, .max_features = run->game->max_features);
   bw_net_forward(device, &run->agent, &run->activations, rows);
   BW_LAUNCH(device, ppo_loss, .head = run->activations.head, .masks = run->masks, .actions_taken = run->actions,
             .log_probs = run->log_probs, .advantages = run->advantages, .returns = run->returns,
             .dhead = run->activations.dhead, .statistics = run->statistics, .rows = rows, .actions = run->game->actions,
             .clip = c->ppo_clip, .value_coef = c->ppo_value_coef, .entropy_coef = entropy_coef);
-  BW_LAUNCH(device, ppo_statistics, .statistics = run->statistics, .totals = run->totals, .rows = rows);
   bw_net_backward(device, &run->agent, &run->activations, rows);
+  bw_group_end(device);
+  bw_group_begin(device, BW_GROUP_INDEPENDENT, 0);
+  bw_net_gradients(device, &run->agent, &run->activations, rows);
+  BW_LAUNCH(device, ppo_statistics, .statistics = run->statistics, .totals = run->totals, .rows = rows);
+  bw_group_end(device);
 }
 
 // A BW_NUMERIC failure that names where the first bad number stands.

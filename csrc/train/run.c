@@ -32,6 +32,11 @@ static void plan_rollout(bw_run* run) {
   ROLLOUT("game list", BW_ELEMENT_I32, &run->list, batch);
   ROLLOUT("rows", BW_ELEMENT_I32, &run->rows, batch);
   ROLLOUT("row count", BW_ELEMENT_I32, &run->row_count, 1);
+  ROLLOUT("unique games", BW_ELEMENT_I32, &run->unique_games, batch);
+  ROLLOUT("row heads", BW_ELEMENT_I32, &run->row_heads, batch);
+  for (run->state_slots = 2; run->state_slots < 2 * batch;) run->state_slots *= 2;
+  ROLLOUT("state table", BW_ELEMENT_I32, &run->state_table, run->state_slots);
+  ROLLOUT("state keys", BW_ELEMENT_U8, &run->state_keys, batch, (int64_t)sizeof(uint64_t));
   ROLLOUT("sample slots", BW_ELEMENT_I32, &run->slots, games, plies);
   ROLLOUT("sample order", BW_ELEMENT_I32, &run->order, games, plies);
   ROLLOUT("sample count", BW_ELEMENT_I32, &run->sample_count, 1);
@@ -67,10 +72,6 @@ static void plan_update(bw_run* run) {
 #undef UPDATE
 }
 
-static int64_t row_floats(const bw_run* run) {
-  return run->game->inputs > run->game->actions + 1 ? run->game->inputs : run->game->actions + 1;
-}
-
 // Mirrors allocate_host, so that a plan tells all of the memory.
 static void plan_host(bw_run* run) {
   const int64_t games = run->config.rollout_games, plies = run->game->max_plies;
@@ -78,8 +79,9 @@ static void plan_host(bw_run* run) {
   HOST("rollout", "host setups", BW_ELEMENT_U8, games, (int64_t)sizeof(bw_game_setup));
   HOST("rollout", "host game list, outcomes, plies", BW_ELEMENT_I32, 3, games);
   HOST("rollout", "host sample slots, order", BW_ELEMENT_I32, 2, games, plies);
-  HOST("net", "host weights", BW_ELEMENT_I32, run->layout.parameters);
-  HOST("rollout", "host rows", BW_ELEMENT_I32, run->activations.max_rows, row_floats(run));
+  HOST("net", "host weights", BW_ELEMENT_I32, 2, run->layout.parameters);
+  HOST("rollout", "host features", BW_ELEMENT_U8, run->activations.max_rows, 1 + (int64_t)run->game->max_features,
+       (int64_t)sizeof(uint16_t));
 #undef HOST
 }
 
@@ -98,7 +100,9 @@ bw_status bw_run_plan(bw_run* run, const bw_config* config, bw_device* device, b
                                     .inputs = run->game->inputs,
                                     .actions = run->game->actions,
                                     .width = config->net_width,
-                                    .depth = config->net_depth});
+                                    .depth = config->net_depth,
+                                    .planes = run->game->planes,
+                                    .max_features = run->game->max_features});
   bw_plan_init(&run->plan, device->backend->real_bytes);
   bw_net_plan(&run->agent, &run->layout, device, &run->plan, "net", "agent", true);
   if (config->opponents_pool > 0) {
@@ -126,10 +130,12 @@ static bool allocate_host(bw_run* run) {
   run->host_slots = calloc(samples, sizeof *run->host_slots);
   run->host_order = calloc(samples, sizeof *run->host_order);
   run->host_weights = calloc((size_t)run->layout.parameters, sizeof *run->host_weights);
-  run->host_rows = calloc((size_t)(run->activations.max_rows * row_floats(run)), sizeof *run->host_rows);
+  run->host_parameters = calloc((size_t)run->layout.parameters, sizeof *run->host_parameters);
+  run->host_features =
+      calloc((size_t)run->activations.max_rows * (1 + (size_t)run->game->max_features), sizeof *run->host_features);
   run->members = calloc((size_t)run->config.opponents_pool + 1, sizeof *run->members);
   return run->setups && run->host_list && run->host_outcomes && run->host_plies && run->host_slots && run->host_order &&
-         run->host_weights && run->host_rows && run->members;
+         run->host_weights && run->host_parameters && run->host_features && run->members;
 }
 
 void bw_run_destroy(bw_run* run) {
@@ -141,7 +147,8 @@ void bw_run_destroy(bw_run* run) {
   free(run->host_slots);
   free(run->host_order);
   free(run->host_weights);
-  free(run->host_rows);
+  free(run->host_parameters);
+  free(run->host_features);
   free(run->members);
   if (run->device) bw_plan_release(&run->plan, run->device);
   bw_plan_free(&run->plan);
@@ -176,14 +183,25 @@ bw_status bw_run_create(const bw_config* config, bw_device* device, uint64_t ava
   return BW_OK;
 }
 
+bw_status bw_run_download_parameters(bw_run* run, float* to, bw_ref from, bw_error* error) {
+  BW_TRY(bw_download_real(run->device, run->host_parameters, from, run->layout.parameters, error));
+  bw_net_to_file_order(&run->layout, run->host_parameters, to);
+  return BW_OK;
+}
+
+bw_status bw_run_upload_parameters(bw_run* run, bw_ref to, const float* from, bw_error* error) {
+  bw_net_from_file_order(&run->layout, from, run->host_parameters);
+  return bw_upload_real(run->device, to, run->host_parameters, run->layout.parameters, error);
+}
+
 bw_status bw_run_weights(bw_run* run, const float** weights, bw_error* error) {
-  BW_TRY(bw_download_real(run->device, run->host_weights, run->agent.parameters, run->layout.parameters, error));
+  BW_TRY(bw_run_download_parameters(run, run->host_weights, run->agent.parameters, error));
   *weights = run->host_weights;
   return BW_OK;
 }
 
 bw_status bw_run_set_weights(bw_run* run, const float* weights, bw_error* error) {
-  BW_TRY(bw_upload_real(run->device, run->agent.parameters, weights, run->layout.parameters, error));
+  BW_TRY(bw_run_upload_parameters(run, run->agent.parameters, weights, error));
   bw_net_pack(&run->agent, run->device);
   return BW_OK;
 }
@@ -281,18 +299,23 @@ bw_status bw_run_iterate(bw_run* run, double progress, bw_iteration* out, bw_err
 // ---- inference ----
 
 bw_status bw_run_infer(bw_run* run, const void* states, int64_t count, float* head, bw_error* error) {
-  const int64_t inputs = run->game->inputs, outputs = run->game->actions + 1;
-  run->device->prof.group = "evaluate";
+  const bw_game* game = run->game;
+  bw_device* device = run->device;
+  const int64_t outputs = game->actions + 1, stride = 1 + game->max_features;
+  device->prof.group = "evaluate";
   for (int64_t first = 0; first < count; first += run->activations.max_rows) {
     const int64_t left = count - first;
     const int64_t rows = left < run->activations.max_rows ? left : run->activations.max_rows;
     for (int64_t i = 0; i < rows; ++i) {
-      run->game->encode((const char*)states + (size_t)(first + i) * run->game->state_bytes,
-                        run->host_rows + i * inputs);
+      uint16_t* list = run->host_features + i * stride;
+      list[0] = (uint16_t)game->features((const char*)states + (size_t)(first + i) * game->state_bytes, list + 1);
     }
-    BW_TRY(bw_upload_real(run->device, run->activations.x, run->host_rows, rows * inputs, error));
-    bw_net_forward(run->device, &run->agent, &run->activations, rows);
-    BW_TRY(bw_download_real(run->device, head + first * outputs, run->activations.head, rows * outputs, error));
+    device->backend->upload(device, run->activations.features, run->host_features,
+                            (size_t)(rows * stride) * sizeof(uint16_t));
+    bw_group_begin(device, BW_GROUP_ROWS, rows);
+    bw_net_forward(device, &run->agent, &run->activations, rows);
+    bw_group_end(device);
+    BW_TRY(bw_download_real(device, head + first * outputs, run->activations.head, rows * outputs, error));
   }
-  return bw_device_sync(run->device, error);
+  return bw_device_sync(device, error);
 }

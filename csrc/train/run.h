@@ -56,8 +56,11 @@ typedef struct bw_run {
 
   // rollout
   bw_rollout_buffers rollout;
-  bw_ref list, rows, row_count;  // i32 [batch], [batch], [1]
-  bw_game_setup* setups;         // host copies, [games]
+  bw_ref list, rows, row_count;    // i32 [batch], [batch], [1]
+  bw_ref unique_games, row_heads;  // i32 [batch]: rows that share a forward pass
+  bw_ref state_table, state_keys;  // i32 [state_slots], u64 [batch]: scratch
+  int64_t state_slots;             // a power of two
+  bw_game_setup* setups;           // host copies, [games]
   int32_t *host_list, *host_outcomes, *host_plies;
 
   // samples
@@ -65,8 +68,9 @@ typedef struct bw_run {
   bw_ref masks, actions, log_probs, advantages, returns, statistics, totals;
   int32_t *host_slots, *host_order;
 
-  float* host_weights;  // [parameters]
-  float* host_rows;     // [max rows][inputs or actions + 1], inference
+  float* host_weights;      // [parameters], in file order
+  float* host_parameters;   // [parameters], in the device's order: staging
+  uint16_t* host_features;  // [max rows][1 + max_features], inference
 
   int64_t iteration, games, samples, updates;  // done so far
   atomic_int cancelled;
@@ -85,7 +89,11 @@ bw_status bw_run_iterate(bw_run* run, double progress, bw_iteration* out, bw_err
 // head[count][actions + 1] (logits, value) of `count` states, state_bytes apart.
 bw_status bw_run_infer(bw_run* run, const void* states, int64_t count, float* head, bw_error* error);
 
-// Refreshes and returns the host copy of the weights.
+// [parameters] on the device (weights, moments, a pool member) to and from the order of files (net.h).
+bw_status bw_run_download_parameters(bw_run* run, float* to, bw_ref from, bw_error* error);
+bw_status bw_run_upload_parameters(bw_run* run, bw_ref to, const float* from, bw_error* error);
+
+// Refreshes and returns the host copy of the weights, in file order.
 bw_status bw_run_weights(bw_run* run, const float** weights, bw_error* error);
 bw_status bw_run_set_weights(bw_run* run, const float* weights, bw_error* error);
 

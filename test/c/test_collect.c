@@ -142,7 +142,7 @@ static void test_opponent_is_fixed(const char* per) {
       for (int candidate = 1; candidate <= 2; ++candidate) {
         const int index = candidate == 1 ? setup->opponent - 1 : setup->opponent % 4;
         float head[10], p[BW_MAX_ACTIONS], max;
-        REQUIRE(bw_download_real(device, member, bw_opponents_weights(run, index), n, NULL) == BW_OK);
+        REQUIRE(bw_run_download_parameters(run, member, bw_opponents_weights(run, index), NULL) == BW_OK);
         REQUIRE(bw_run_set_weights(run, member, NULL) == BW_OK);
         REQUIRE(bw_run_infer(run, &before, 1, head, NULL) == BW_OK);
         const uint32_t mask = tictactoe_legal(&before);

@@ -114,12 +114,25 @@ static void check_against_naive(const bw_game* game, const state* s, const naive
 
 // ---- properties of one state ----
 
+static void check_features(const bw_game* game, const state* s) {
+  uint16_t list[BW_GAME_MAX_FEATURES + 1];
+  memset(list, 0xAB, sizeof list);
+  const int count = game->features(s, list);
+  REQUIRE(count >= 0 && count <= game->max_features);
+  CHECK(list[game->max_features] == 0xABAB);  // nothing is written beyond the longest list
+  for (int i = 0; i < count; ++i) {
+    CHECK(list[i] < game->inputs && list[i] % game->planes != game->planes - 1);  // the last plane is never listed
+    CHECK(i == 0 || list[i] > list[i - 1]);
+  }
+}
+
 static void check_encode(const bw_game* game, const state* s) {
   float x[4 * MAX_CELLS];
   REQUIRE(game->inputs == game->rows * game->cols * game->planes && game->inputs < 4 * MAX_CELLS);
   for (int i = 0; i <= game->inputs; ++i) x[i] = -7;  // one more than the observation: it must stay
-  game->encode(s, x);
+  bw_game_encode(game, s, x);
   CHECK(x[game->inputs] == -7);
+  check_features(game, s);
   if (game->planes != 3) return;
   const int own = 1 + (game->ply(s) & 1);  // the player to move
   int wrong = 0;

@@ -1,6 +1,5 @@
 // The rules of every game are text that C++14 takes too (device compilers are C++ compilers), with observations in
 // another floating-point type: one game of each is played in C++.
-#define BW_FEATURE double
 #include "../../csrc/games/games.gen.h"
 
 #include <cstdio>
@@ -21,18 +20,14 @@ void Check(bool ok, const char* what) {
 }  // namespace
 
 int main() {
-  static_assert(sizeof(bw_feature) == sizeof(double), "the observation's type is the one that was asked for");
-
   tictactoe_state t;
   tictactoe_init(&t);
   for (int action : {0, 4, 1, 3}) tictactoe_play(&t, action);
   CHECK(tictactoe_result(&t) == BW_ONGOING);
   CHECK(tictactoe_legal(&t) == 0x1E4);
-  double x[tictactoe_ROWS * tictactoe_COLS * tictactoe_PLANES];
-  tictactoe_encode(&t, x);
-  CHECK(x[0] == 1 && x[1] == 0 && x[2] == 1);               // own stone
-  CHECK(x[3 * 4] == 0 && x[3 * 4 + 1] == 1);                // the opponent's
-  CHECK(x[3 * 8] == 0 && x[3 * 8 + 1] == 0 && x[26] == 1);  // none
+  uint16_t x[tictactoe_FEATURES];
+  CHECK(tictactoe_features(&t, x) == 4);
+  CHECK(x[0] == 3 * 0 && x[1] == 3 * 1 && x[2] == 3 * 3 + 1 && x[3] == 3 * 4 + 1);  // own stones 0, 1; the opponent's
   tictactoe_mirror(&t);
   tictactoe_play(&t, tictactoe_mirror_action(2));
   CHECK(tictactoe_result(&t) == BW_WON);
@@ -42,10 +37,10 @@ int main() {
   connect4_state c;
   connect4_init(&c);
   for (int action : {0, 6, 1, 6, 2, 6}) connect4_play(&c, action);
-  double y[connect4_ROWS * connect4_COLS * connect4_PLANES];
-  connect4_encode(&c, y);
-  CHECK(y[0] == 1 && y[1] == 0 && y[2] == 1);
-  CHECK(y[3 * (2 * 7 + 6)] == 0 && y[3 * (2 * 7 + 6) + 1] == 1);
+  uint16_t y[connect4_FEATURES];
+  CHECK(connect4_features(&c, y) == 6);
+  CHECK(y[0] == 0 && y[2] == 3 * 2);
+  CHECK(y[3] == 3 * 6 + 1 && y[5] == 3 * (2 * 7 + 6) + 1);
   CHECK(connect4_result(&c) == BW_ONGOING && connect4_legal(&c) == 0x7F);
   connect4_mirror(&c);
   connect4_play(&c, connect4_mirror_action(3));

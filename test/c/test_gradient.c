@@ -32,6 +32,7 @@ static void download(const problem* p, void* to, bw_ref from, int64_t count, siz
 
 static void upload_weights(const problem* p) {
   p->device->backend->upload(p->device, p->run->agent.parameters, p->weights, (size_t)p->parameters * sizeof(double));
+  bw_net_pack(&p->run->agent, p->device);
 }
 
 // Shares of the samples whose ratio left the clipping range, and whose clipped branch is the loss.

@@ -27,7 +27,7 @@ enum { OP_LINEAR_FORWARD = BW_OP_COUNT, OP_LINEAR_BACKWARD, OP_LINEAR_GRADIENT, 
 static const tolerance kTolerances[OP_COUNT] = {
     [BW_OP_relu_backward] = {0, 0},
     [BW_OP_gelu_forward] = {2e-6, 1e-6},
-    [BW_OP_gelu_backward] = {2e-6, 4e-6},
+    [BW_OP_gelu_backward] = {1e-6, 0},
     [BW_OP_bias_activation] = {1e-6, 1e-6},
     [BW_OP_column_sum] = {2e-6, 1e-6},
     [BW_OP_scale_add] = {1e-6, 1e-6},
@@ -35,6 +35,10 @@ static const tolerance kTolerances[OP_COUNT] = {
     [BW_OP_layernorm_backward] = {2e-6, 1e-6},
     [BW_OP_layernorm_gradient] = {5e-6, 2e-6},
     [BW_OP_matmul] = {2e-6, 1e-6},
+    [BW_OP_features_base] = {2e-6, 1e-6},
+    [BW_OP_features_forward] = {2e-6, 1e-6},
+    [BW_OP_features_gradient] = {2e-6, 1e-6},
+    [BW_OP_rollout_unique] = {0, 0},
     [BW_OP_rollout_encode] = {0, 0},
     [BW_OP_rollout_act] = {2e-6, 1e-6},
     [BW_OP_sample_gather] = {0, 0},
@@ -429,15 +433,21 @@ static void case_relu_backward(void) {
 
 static void case_gelu_forward(void) {
   FOR_SIZES(n, 1, 7, 33, 100, 10007) {
-    const bw_ref x = reals(IN, n, -6, 6), residual = reals(IN, n, -2, 2), y = reals(OUT, n, 0, 0);
+    const bw_ref x = reals(INOUT, n, -6, 6), residual = reals(IN, n, -2, 2), y = reals(OUT, n, 0, 0);
     COMPARE(gelu_forward, .x = x, .residual = residual, .y = y, .n = n);
+    for (int64_t i = 0; i < n; ++i) {
+      const double v = real_values(x)[i], t = tanh(sqrt(2 / M_PI) * (v + 0.044715 * v * v * v));
+      CHECK_NEAR(wanted_real(y, i), real_values(residual)[i] + v / 2 * (1 + t), 1e-12);
+      const double du = sqrt(2 / M_PI) * (1 + 3 * 0.044715 * v * v);
+      CHECK_NEAR(wanted_real(x, i), (1 + t + v * (1 - t * t) * du) / 2, 1e-12);
+    }
   }
 }
 
 static void case_gelu_backward(void) {
   FOR_SIZES(n, 1, 7, 33, 100, 10007) {
-    const bw_ref x = reals(IN, n, -6, 6), dy = reals(IN, n, -2, 2), dx = reals(OUT, n, 0, 0);
-    COMPARE(gelu_backward, .x = x, .dy = dy, .dx = dx, .n = n);
+    const bw_ref derivative = reals(IN, n, -1, 2), dy = reals(IN, n, -2, 2), dx = reals(OUT, n, 0, 0);
+    COMPARE(gelu_backward, .derivative = derivative, .dy = dy, .dx = dx, .n = n);
   }
 }
 
@@ -513,6 +523,80 @@ static void case_layernorm_gradient(void) {
     set_scale(dshift, sqrt((double)rows));
     COMPARE(layernorm_gradient, .x = x, .mean = mean, .rstd = rstd, .dy = dy, .dgain = dgain, .dshift = dshift,
             .rows = rows, .columns = columns);
+  }
+}
+
+// ---- features ----
+
+enum { FEATURE_PLANES = 3, FEATURE_CELLS = 14, FEATURE_INPUTS = FEATURE_PLANES * FEATURE_CELLS };
+
+// u16 [rows][1 + FEATURE_CELLS]: random lists; what lies behind a list's end must not be read.
+static bw_ref random_features(int64_t rows) {
+  const bw_ref ref = raw(IN, rows * (1 + FEATURE_CELLS) * 2);
+  uint16_t* lists = raw_values(ref);
+  for (int64_t i = 0; i < rows; ++i) {
+    uint16_t* list = lists + i * (1 + FEATURE_CELLS);
+    const int density = (int)random_below(4);  // 0: an empty list
+    memset(list, 0xFF, sizeof *list * (1 + FEATURE_CELLS));
+    list[0] = 0;
+    for (int cell = 0; cell < FEATURE_CELLS; ++cell) {
+      if ((int)random_below(3) < density) list[++list[0]] = (uint16_t)(FEATURE_PLANES * cell + (int)random_below(2));
+    }
+  }
+  return ref;
+}
+
+static int64_t feature_columns(int64_t rows) { return rows == 1 ? 64 : rows == 7 ? 1 : rows == 33 ? 130 : 200; }
+
+// The observation as numbers.
+static void spread_features(const uint16_t* list, double x[FEATURE_INPUTS]) {
+  for (int i = 0; i < FEATURE_INPUTS; ++i) x[i] = i % FEATURE_PLANES == FEATURE_PLANES - 1;
+  for (int k = 1; k <= list[0]; ++k) x[list[k]] = 1;
+}
+
+static void case_features_base(void) {
+  FOR_SIZES(columns, 1, 7, 33, 100, 10007) {
+    const bw_ref weight = reals(IN, FEATURE_INPUTS * columns, -1, 1), bias = reals(IN, columns, -1, 1);
+    const bw_ref base = reals(OUT, columns, 0, 0);
+    set_scale(base, sqrt((double)FEATURE_CELLS));
+    COMPARE(features_base, .weight = weight, .bias = bias, .base = base, .inputs = FEATURE_INPUTS,
+            .planes = FEATURE_PLANES, .columns = columns);
+  }
+}
+
+static void case_features_forward(void) {
+  for (int activation = BW_ACTIVATION_NONE; activation <= BW_ACTIVATION_RELU; ++activation) {
+    FOR_SIZES(rows, 1, 7, 33, 300) {
+      const int64_t columns = feature_columns(rows);
+      const bw_ref features = random_features(rows), weight = reals(IN, FEATURE_INPUTS * columns, -1, 1);
+      const bw_ref base = reals(IN, columns, -1, 1), y = reals(OUT, rows * columns, 0, 0);
+      set_scale(y, sqrt((double)FEATURE_CELLS));
+      COMPARE(features_forward, .features = features, .weight = weight, .base = base, .y = y, .rows = rows,
+              .columns = columns, .max_features = FEATURE_CELLS, .activation = activation);
+    }
+  }
+}
+
+static void case_features_gradient(void) {
+  FOR_SIZES(rows, 1, 7, 33, 300) {
+    const int64_t columns = feature_columns(rows);
+    const bw_ref features = random_features(rows), dy = reals(IN, rows * columns, -1, 1);
+    const bw_ref weight_gradient = reals(OUT, FEATURE_INPUTS * columns, 0, 0),
+                 bias_gradient = reals(OUT, columns, 0, 0);
+    set_scale(weight_gradient, sqrt((double)rows));
+    set_scale(bias_gradient, sqrt((double)rows));
+    COMPARE(features_gradient, .features = features, .dy = dy, .weight_gradient = weight_gradient,
+            .bias_gradient = bias_gradient, .rows = rows, .inputs = FEATURE_INPUTS, .planes = FEATURE_PLANES,
+            .columns = columns, .max_features = FEATURE_CELLS);
+    // Against the dense product x^T dy of the first column.
+    for (int input = 0; input < FEATURE_INPUTS; ++input) {
+      double sum = 0, x[FEATURE_INPUTS];
+      for (int64_t i = 0; i < rows; ++i) {
+        spread_features((uint16_t*)raw_values(features) + i * (1 + FEATURE_CELLS), x);
+        sum += x[input] * real_values(dy)[i * columns];
+      }
+      CHECK_NEAR(wanted_real(weight_gradient, input * columns), sum, 1e-4);
+    }
   }
 }
 
@@ -648,9 +732,9 @@ static void case_rollout_encode(void) {
       const bw_rollout_buffers rollout = {.setups = random_setups(game, games),
                                           .states = random_states(IN, game, games, OVER_NEVER)};
       int64_t rows;
-      const bw_ref row_games = random_list(games, &rows), x = reals(OUT, rows * game->inputs, 0, 0);
-      COMPARE(rollout_encode, .game = index, .rollout = rollout, .row_games = row_games, .x = x, .rows = rows,
-              .inputs = game->inputs);
+      const bw_ref row_games = random_list(games, &rows), features = raw(OUT, rows * (1 + game->max_features) * 2);
+      COMPARE(rollout_encode, .game = index, .rollout = rollout, .row_games = row_games, .features = features,
+              .rows = rows, .max_features = game->max_features);
     }
   }
 }
@@ -665,6 +749,52 @@ static seen_state see(const bw_game* game, const void* state, int mirrored) {
   memcpy(seen.bytes, state, game->state_bytes);
   if (mirrored) game->mirror(seen.bytes);
   return seen;
+}
+
+// Few different states among many rows: the games' states are copies of a few, some of them seen mirrored.
+static void case_rollout_unique(void) {
+  FOR_GAMES(game, index) {
+    FOR_SIZES(games, 1, 7, 33, 700) {
+      const bw_rollout_buffers rollout = {.setups = random_setups(game, games),
+                                          .states = random_states(IN, game, games, OVER_NEVER)};
+      char* states = raw_values(rollout.states);
+      for (int64_t g = 1; g < games; ++g) {
+        if (random_below(4) == 0) continue;
+        memcpy(states + g * (int64_t)game->state_bytes, states + random_below(g) * (int64_t)game->state_bytes,
+               game->state_bytes);
+      }
+      int64_t rows, slots = 2;
+      const bw_ref row_games = random_list(games, &rows), count = ints(OUT, 1);
+      while (slots < 2 * rows) slots *= 2;
+      const bw_ref unique_games = ints(OUT, rows), row_heads = ints(OUT, rows);
+      const bw_ref table = ints(OUT, slots), keys = raw(OUT, rows * 8);
+      buffer_of(unique_games)->length = count.offset;
+      COMPARE(rollout_unique, .game = index, .rollout = rollout, .row_games = row_games, .unique_games = unique_games,
+              .row_heads = row_heads, .count = count, .table = table, .keys = keys, .rows = rows, .slots = slots);
+      const bw_game_setup* setups = raw_values(rollout.setups);
+      const int32_t found = wanted_int(count, 0);
+      REQUIRE(found >= 1 && found <= rows);
+      int32_t next = 0;  // heads are numbered in order of appearance, so no two of them see the same state
+      for (int64_t i = 0; i < rows; ++i) {
+        const int32_t g = int_values(row_games)[i], head = wanted_int(row_heads, i);
+        REQUIRE(head >= 0 && head <= next && head < found);
+        const int32_t same = wanted_int(unique_games, head);
+        if (head == next) {
+          CHECK_EQ_INT(same, g);
+          ++next;
+        }
+        const seen_state mine = see(game, states + g * (int64_t)game->state_bytes, setups[g].mirrored);
+        const seen_state theirs = see(game, states + same * (int64_t)game->state_bytes, setups[same].mirrored);
+        CHECK_BYTES(mine.bytes, theirs.bytes, game->state_bytes);
+        for (int32_t other = 0; other < found; ++other) {
+          const int32_t o = wanted_int(unique_games, other);
+          const seen_state seen = see(game, states + o * (int64_t)game->state_bytes, setups[o].mirrored);
+          CHECK((memcmp(seen.bytes, mine.bytes, game->state_bytes) == 0) == (other == head));
+        }
+      }
+      CHECK_EQ_INT(next, found);
+    }
+  }
 }
 
 // The action that inversion picks in double, or -1 when rounding could pick another: u near a boundary between
@@ -717,6 +847,8 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
   int64_t rows;
   const int64_t width = game->actions + 1;
   const bw_ref row_games = random_list(games, &rows), head = reals(IN, rows * width, -1, 1);
+  const bw_ref row_heads = ints(IN, rows);  // a row's head lies anywhere
+  random_order(int_values(row_heads), rows);
   const bw_game_setup* setups = raw_values(rollout.setups);
   char* states = raw_values(rollout.states);
   for (int64_t g = 0; g < games; ++g) {
@@ -734,11 +866,11 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
       uint32_t left = mask;
       for (uint32_t skip = bw_below(word, (uint32_t)__builtin_popcount(mask)); skip > 0; --skip) left &= left - 1;
       chosen[i] = __builtin_ctz(left);
-      for (int64_t a = 0; a < width; ++a) real_values(head)[i * width + a] = (double)NAN;
+      for (int64_t a = 0; a < width; ++a) real_values(head)[int_values(row_heads)[i] * width + a] = (double)NAN;
       continue;
     }
     const double size = i % 7 == 3 ? 40 : 3;  // some nearly certain
-    double* logits = &real_values(head)[i * width];
+    double* logits = &real_values(head)[int_values(row_heads)[i] * width];
     do {
       for (int a = 0; a < game->actions; ++a) {
         const bool legal = mask >> a & 1;
@@ -748,9 +880,9 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
     } while (chosen[i] < 0);
   }
 
-  COMPARE(rollout_act, .game = index, .rollout = rollout, .row_games = row_games, .head = head, .seed = seed,
-          .rows = rows, .max_plies = game->max_plies, .temperature = temperature, .uniform = uniform, .argmax = argmax,
-          .record = record);
+  COMPARE(rollout_act, .game = index, .rollout = rollout, .row_games = row_games, .row_heads = row_heads, .head = head,
+          .seed = seed, .rows = rows, .max_plies = game->max_plies, .temperature = temperature, .uniform = uniform,
+          .argmax = argmax, .record = record);
 
   // The reference itself played what the host's own arithmetic chooses, and recorded it.
   for (int64_t i = 0; i < rows; ++i) {
@@ -776,7 +908,7 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
       CHECK_EQ_INT(wanted_int(rollout.record_actions, slot), chosen[i]);
       CHECK_EQ_INT(wanted_int(rollout.record_players, slot), player);
       CHECK_BYTES(wanted_raw(rollout.record_states) + slot * state_bytes, seen.bytes, game->state_bytes);
-      const double* logits = &real_values(head)[i * width];
+      const double* logits = &real_values(head)[int_values(row_heads)[i] * width];
       double sum = 0;
       for (int a = 0; a < game->actions; ++a) sum += game->legal(seen.bytes) >> a & 1 ? exp(logits[a]) : 0;
       CHECK_NEAR(wanted_real(rollout.record_log_probs, slot), logits[chosen[i]] - log(sum), 1e-9);
@@ -816,22 +948,19 @@ static void case_sample_gather(void) {
       const bw_ref order = ints(IN, rows);
       for (int64_t i = 0; i < slots; ++i) int_values(rollout.record_actions)[i] = (int32_t)random_below(game->actions);
       for (int64_t i = 0; i < rows; ++i) int_values(order)[i] = (int32_t)random_below(slots);
-      const bw_ref x = reals(OUT, rows * game->inputs, 0, 0), masks = ints(OUT, rows), actions = ints(OUT, rows);
+      const int64_t stride = 1 + game->max_features;
+      const bw_ref features = raw(OUT, rows * stride * 2), masks = ints(OUT, rows), actions = ints(OUT, rows);
       const bw_ref log_probs = reals(OUT, rows, 0, 0), advantages = reals(OUT, rows, 0, 0);
       const bw_ref returns = reals(OUT, rows, 0, 0);
-      COMPARE(sample_gather, .game = index, .rollout = rollout, .order = order, .x = x, .masks = masks,
+      COMPARE(sample_gather, .game = index, .rollout = rollout, .order = order, .features = features, .masks = masks,
               .actions = actions, .log_probs = log_probs, .advantages = advantages, .returns = returns, .rows = rows,
-              .inputs = game->inputs);
+              .max_features = game->max_features);
       for (int64_t i = 0; i < rows; ++i) {
         const void* state = (char*)raw_values(rollout.record_states) + (size_t)int_values(order)[i] * game->state_bytes;
-        float observation[1024];
-        REQUIRE(game->inputs <= 1024);
-        game->encode(state, observation);
-        bool same = true;
-        for (int k = 0; k < game->inputs; ++k) {
-          same = same && wanted_real(x, i * game->inputs + k) == (double)observation[k];
-        }
-        CHECK(same);
+        uint16_t list[BW_GAME_MAX_FEATURES];
+        const uint16_t* got = (const uint16_t*)(const void*)wanted_raw(features) + i * stride;
+        CHECK_EQ_INT(got[0], game->features(state, list));
+        CHECK_BYTES(got + 1, list, (size_t)got[0] * 2);
         CHECK((uint32_t)wanted_int(masks, i) == game->legal(state));
       }
     }

@@ -163,6 +163,39 @@ static void test_guards(void) {
   bw_device_destroy(device);
 }
 
+// Launches that are put off and run together give the bits of launches one by one: any net, optimiser and number of
+// threads, minibatches that are not a multiple of anything.
+static void test_groups(void) {
+  static const char* const kRuns[][2] = {{"mlp", "adamw"}, {"resmlp", "adamw"}, {"resmlp", "muon"}};
+  for (int k = 0; k < 3; ++k) {
+    const test_option options[] = {{"net.kind", kRuns[k][0]},
+                                   {"net.width", "72"},
+                                   {"net.depth", "4"},
+                                   {"ppo.optimizer", kRuns[k][1]},
+                                   {"ppo.weightDecay", "0.01"},
+                                   {"ppo.minibatch", "77"},
+                                   {"rollout.opponents.pool", "2"},
+                                   {"rollout.opponents.selfShare", "0.5"},
+                                   {NULL, NULL}};
+    const bw_config config = test_config("connect4", options);
+    uint64_t wanted = 0;
+    for (int threads = 0; threads <= 5; ++threads) {  // 0: one by one
+      bw_device* device = test_cpu(threads ? threads : 2);
+      bw_backend plain = *device->backend;
+      plain.run_group = NULL;
+      plain.linear_update = NULL;
+      if (threads == 0) device->backend = &plain;
+      bw_run* run = test_run(&config, device);
+      for (int i = 0; i < 3; ++i) test_iterate(run, 0);
+      if (threads == 0) wanted = test_hash(run);
+      CHECK_MSG(test_hash(run) == wanted, "%s, %s: bits on %d threads are not those of launches one by one",
+                kRuns[k][0], kRuns[k][1], threads);
+      bw_run_destroy(run);
+      bw_device_destroy(device);
+    }
+  }
+}
+
 static void test_schedules(void) {
   CHECK_NEAR(bw_schedule(BW_SCHEDULE_CONSTANT, 3, 0.1, 0.7), 3, 1e-12);
   CHECK_NEAR(bw_schedule(BW_SCHEDULE_LINEAR, 2, 0.1, 0), 2, 1e-12);
@@ -320,6 +353,7 @@ static void test_parameter_counts(void) {
 
 int main(void) {
   test_parameter_counts();
+  test_groups();
   test_schedules();
   test_ratio_is_one("tictactoe", "mlp", "64");
   test_ratio_is_one("tictactoe", "resmlp", "1");

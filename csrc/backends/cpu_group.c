@@ -1,0 +1,148 @@
+// Groups of launches on the CPU. Each thread takes its share of the rows (or of every launch's items) through the whole
+// list by itself; the threads meet once at the end.
+//
+// Rows go in blocks of BLOCK: what a layer of a 256-wide net reads and writes of a block is 32 KiB each, so that
+// activations stay in L1 and L2 while the weights stream past them.
+#include <stdbool.h>
+
+#include "cpu_device.h"
+
+enum { BLOCK = 32, WIDE_BLOCK = 128, WIDE = 512 };
+
+typedef struct group_task {
+  bw_cpu_device* cpu;
+  bw_step* steps;
+  int count;
+  int64_t rows, block;
+  int threads;
+} group_task;
+
+static void run_rows_of(bw_cpu_device* cpu, const bw_step* step, int64_t rows, int64_t first, int64_t last) {
+  switch (step->op) {
+    case BW_LINEAR_FORWARD:
+      bw_cpu_forward_rows(cpu, &step->args.linear_forward, first, last);
+      break;
+    case BW_LINEAR_BACKWARD:
+      bw_cpu_backward_rows(cpu, &step->args.linear_backward, first, last);
+      break;
+    default: {
+      const int64_t items = step->cost.items / rows;  // of a row
+      bw_cpu_run_items(cpu, (bw_op)step->op, &step->args, first * items, last * items);
+    }
+  }
+}
+
+static void run_rows(void* context, int64_t first, int64_t last, int worker) {
+  const group_task* task = context;
+  uint64_t before = bw_now_ns();
+  for (int64_t row = first; row < last; row += task->block) {
+    const int64_t end = last - row < task->block ? last : row + task->block;
+    for (int i = 0; i < task->count; ++i) {
+      bw_step* step = &task->steps[i];
+      run_rows_of(task->cpu, step, task->rows, row, end);
+      if (worker != 0) continue;
+      const uint64_t now = bw_now_ns();
+      step->ns += now - before;
+      before = now;
+    }
+  }
+}
+
+static int64_t items_of(const bw_cpu_device* cpu, const bw_step* step) {
+  switch (step->op) {
+    case BW_LINEAR_GRADIENT:
+      return bw_cpu_gradient_tiles(cpu, &step->args.linear_gradient);
+    case BW_LINEAR_UPDATE:
+      return bw_cpu_update_groups(cpu, &step->args.linear_update);
+    default:
+      return step->cost.items;
+  }
+}
+
+static void run_shares(void* context, int64_t first, int64_t last, int worker) {
+  const group_task* task = context;
+  uint64_t before = bw_now_ns();
+  for (int i = 0; i < task->count; ++i) {
+    bw_step* step = &task->steps[i];
+    const int64_t items = items_of(task->cpu, step);
+    const int64_t begin = items * first / task->threads, end = items * last / task->threads;
+    if (begin < end) {
+      switch (step->op) {
+        case BW_LINEAR_GRADIENT:
+          bw_cpu_run_gradient(task->cpu, &step->args.linear_gradient, begin, end);
+          break;
+        case BW_LINEAR_UPDATE:
+          bw_cpu_run_update(task->cpu, &step->args.linear_update, begin, end);
+          break;
+        default:
+          bw_cpu_run_items(task->cpu, (bw_op)step->op, &step->args, begin, end);
+      }
+    }
+    if (worker != 0) continue;
+    const uint64_t now = bw_now_ns();
+    step->ns += now - before;
+    before = now;
+  }
+}
+
+static int64_t block_of(const bw_step* steps, int count) {
+  for (int i = 0; i < count; ++i) {
+    const int op = steps[i].op;
+    if (op != BW_LINEAR_FORWARD && op != BW_LINEAR_BACKWARD) continue;
+    const bw_weight* w =
+        op == BW_LINEAR_FORWARD ? steps[i].args.linear_forward.weight : steps[i].args.linear_backward.weight;
+    // Matrices that no L2 holds: fetch them less often.
+    if (w->in > WIDE && w->out > WIDE) return WIDE_BLOCK;
+  }
+  return BLOCK;
+}
+
+// A matrix product that cannot be split (gemm.h: whole) is asked for as if nothing had been put off.
+static void run_one_by_one(bw_cpu_device* cpu, bw_step* steps, int count) {
+  bw_device* device = &cpu->host.base;
+  for (int i = 0; i < count; ++i) {
+    bw_step* step = &steps[i];
+    const uint64_t start = bw_now_ns();
+    switch (step->op) {
+      case BW_LINEAR_FORWARD:
+        bw_cpu_linear_forward(device, &step->args.linear_forward);
+        break;
+      case BW_LINEAR_BACKWARD:
+        bw_cpu_linear_backward(device, &step->args.linear_backward);
+        break;
+      case BW_LINEAR_GRADIENT:
+        bw_cpu_linear_gradient(device, &step->args.linear_gradient);
+        break;
+      case BW_LINEAR_UPDATE:
+        bw_cpu_linear_update(device, &step->args.linear_update);
+        break;
+      default:
+        device->backend->launch(device, (bw_op)step->op, &step->args, step->cost);
+    }
+    step->ns += bw_now_ns() - start;
+  }
+}
+
+void bw_cpu_run_group(bw_device* device, bw_group group, int64_t rows, bw_step* steps, int count) {
+  bw_cpu_device* cpu = (bw_cpu_device*)device;
+  if (cpu->gemm->whole) {
+    run_one_by_one(cpu, steps, count);
+    return;
+  }
+  double cost = 0;
+  for (int i = 0; i < count; ++i) cost += steps[i].cost.flops + steps[i].cost.bytes;
+  group_task task = {.cpu = cpu, .steps = steps, .count = count, .rows = rows, .threads = device->threads};
+  const bool split = cost >= BW_CPU_SPLIT_COST && device->threads > 1;
+  if (group == BW_GROUP_ROWS) {
+    task.block = block_of(steps, count);
+    if (split) {
+      bw_pool_run(cpu->pool, rows, run_rows, &task);
+    } else {
+      run_rows(&task, 0, rows, 0);
+    }
+  } else if (split) {
+    bw_pool_run(cpu->pool, device->threads, run_shares, &task);
+  } else {
+    run_shares(&task, 0, device->threads, 0);
+  }
+}
