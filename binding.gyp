@@ -24,7 +24,7 @@
     {
       "target_name": "bellows_engine",
       "type": "static_library",
-      "sources": ["<!@(node -p \"const s = require('./csrc/sources.json'); [...s.engine, ...s.vector, ...s.variants].join(' ')\")"]
+      "sources": ["<!@(node -p \"const s = require('./csrc/sources.json'); [...s.engine, ...s.variants].join(' ')\")"]
     },
     {
       "target_name": "bellows",

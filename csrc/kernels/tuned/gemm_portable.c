@@ -1,11 +1,9 @@
-// Matrix products through the compilers' vector extension, compiled once a variant (BW_CPU_VARIANT): `portable` for any
-// CPU with 128-bit vectors (SSE2, NEON), `avx2` with 256-bit vectors and fused multiply-adds.
+// Matrix products through the compilers' vector extension, for any CPU with 128-bit vectors (SSE2, NEON). Multiply and
+// add are rounded apart (the build forbids contraction), so the bits are the same on every CPU that runs it.
 //
-// portable: multiply and add are rounded apart (the build forbids contraction), so the bits are the same on every CPU
-// that runs it. On x86 they are two instructions and a broadcast costs a third, so what
-// wins is few broadcasts: a tile of 2 rows x 4 vectors, its 8 sums, 4 vectors of B and one broadcast in 16 registers.
-// NEON multiplies by a lane and has 32 registers: 4 rows there. avx2 fuses: 4 rows x 2 vectors are 8 sums, just
-// what two pipes of latency 4 need. The tile changes speed only.
+// On x86 they are two instructions and a broadcast costs a third, so what wins is few broadcasts: a tile of 2 rows x 4
+// vectors, its 8 sums, 4 vectors of B and one broadcast in 16 registers. NEON multiplies by a lane and has 32
+// registers: 4 rows there. The tile changes speed only.
 //
 // Tried (64 x 256 x 256, one thread of a Zen 5 at 4.3 GHz; the probe of multiply and add in registers: 69 GFLOP/s):
 //   plain loops, 4 rows x 8 columns, left to the vectoriser     12
@@ -14,11 +12,6 @@
 //   vectors, 4 rows x 12 columns                                33
 //   vectors, 6 rows x  8 columns                                34
 //   vectors, 2 rows x 16 columns                                52   this one
-// avx2 (probe 139; the whole of a training step of 4 x 256, minibatch 64):
-//   4 rows x 2 vectors                                          74   this one
-//     with whole panels finished by vectors, not by a loop over columns: forward and backward from 60 to 98 (GFLOP/s of
-//     the products alone, one thread)
-//   5, 6 rows x 2 vectors (the compiler spills)                 66, 67
 // Weight gradient (256 x 256 from 256 rows):
 //   reading p and q where they are                              42
 //   copying blocks of both to contiguous memory first           45   this one; no code for edges either
@@ -27,34 +20,14 @@
 #include "../../core/compiler.h"
 #include "gemm.h"
 
-#if defined(__AVX2__)
-#include <immintrin.h>
-enum { ROWS = 4, LANES = 8, VECTORS = 2 };
-#elif defined(__aarch64__)
-enum { ROWS = 4, LANES = 4, VECTORS = 4 };
+#if defined(__aarch64__)
+enum { ROWS = 4 };
 #else
-enum { ROWS = 2, LANES = 4, VECTORS = 4 };
+enum { ROWS = 2 };
 #endif
-enum { PANEL = LANES * VECTORS };
+enum { LANES = 4, VECTORS = 4, PANEL = LANES * VECTORS };
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
-
-// x * y + s
-static inline vec multiply_add(vec x, vec y, vec s) {
-#if defined(__AVX2__)
-  return (vec)_mm256_fmadd_ps((__m256)x, (__m256)y, (__m256)s);
-#else
-  return s + x * y;
-#endif
-}
-
-static inline vec broadcast(float f) {
-#if defined(__AVX2__)
-  return (vec)_mm256_set1_ps(f);
-#else
-  return (vec){f, f, f, f};
-#endif
-}
 
 static inline vec load(const float* p) {
   vec v;
@@ -96,9 +69,9 @@ static inline __attribute__((always_inline)) void chain(int R, const float* a, i
     BW_UNROLL(4)
     for (int r = 0; r < R; ++r) {
       const float f = a[r * a_row + k * a_step];
-      const vec x = broadcast(f);
+      const vec x = {f, f, f, f};
       BW_UNROLL(4)
-      for (int v = 0; v < VECTORS; ++v) s[r][v] = multiply_add(x, y[v], s[r][v]);
+      for (int v = 0; v < VECTORS; ++v) s[r][v] += x * y[v];
     }
   }
   BW_UNROLL(4)
@@ -116,7 +89,7 @@ static inline __attribute__((always_inline)) void chain_rows(int rows, const flo
     case 1:
       chain(1, a, a_row, a_step, b, count, init, out);
       break;
-#if defined(__AVX2__) || defined(__aarch64__)
+#if defined(__aarch64__)
     case 2:
       chain(2, a, a_row, a_step, b, count, init, out);
       break;
@@ -234,10 +207,5 @@ static void outer(const float* p, int64_t ldp, const float* q, int64_t ldq, int 
   }
 }
 
-#define TABLE_(variant) bw_gemm_##variant
-#define TABLE(variant) TABLE_(variant)
-#define NAME_(variant) #variant
-#define NAME(variant) NAME_(variant)
-
-const bw_gemm TABLE(BW_CPU_VARIANT) = {
-    .name = NAME(BW_CPU_VARIANT), .panel = PANEL, .row_tile = ROWS, .pack = pack, .multiply = multiply, .outer = outer};
+const bw_gemm bw_gemm_portable = {
+    .name = "portable", .panel = PANEL, .row_tile = ROWS, .pack = pack, .multiply = multiply, .outer = outer};
