@@ -28,6 +28,10 @@ double bw_roof_probe_portable(int64_t rounds, float* sink) {
   return (double)(rounds * CHAINS * LANES * 2);
 }
 
+void bw_roof_update_portable(const float* restrict x, float* restrict y, int64_t n, float s) {
+  for (int64_t i = 0; i < n; ++i) y[i] += s * x[i];
+}
+
 enum {
   MAX_CACHED = 16,
   LINE = 16,  // doubles and floats of workers stand this far apart: on cache lines of their own

@@ -19,3 +19,7 @@ double bw_roof_probe_avx2(int64_t rounds, float* sink) {
   *sink = lanes[0] + lanes[7];
   return (double)rounds * 12 * 8 * 2;
 }
+
+void bw_roof_update_avx2(const float* restrict x, float* restrict y, int64_t n, float s) {
+  for (int64_t i = 0; i < n; ++i) y[i] += s * x[i];
+}

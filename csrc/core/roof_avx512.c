@@ -17,3 +17,7 @@ double bw_roof_probe_avx512(int64_t rounds, float* sink) {
   *sink = _mm512_reduce_add_ps(s[0]);
   return (double)rounds * 24 * 16 * 2;
 }
+
+void bw_roof_update_avx512(const float* restrict x, float* restrict y, int64_t n, float s) {
+  for (int64_t i = 0; i < n; ++i) y[i] += s * x[i];
+}
