@@ -127,6 +127,9 @@ export interface NativeInfo {
   readonly isa: string;
   readonly isasAvailable: string;
   readonly cpu: string;
+  /** Of cpuid; 0 where there is none. */
+  readonly cpuFamily: number;
+  readonly cpuModel: number;
   readonly threads: number;
   readonly memory: number;
   readonly devices: readonly { readonly name: string; readonly available: boolean; readonly reason: string }[];
@@ -167,6 +170,38 @@ export interface NativeFile {
   }[];
 }
 
+export interface NativeBenchCase {
+  readonly name: string;
+  readonly shape: string;
+  /** "ms" and "us" (less is better), "Mmoves/s" (more is better). */
+  readonly unit: string;
+  /** What a run takes by default. */
+  readonly seconds: number;
+  readonly what: string;
+  /** Optimiser steps that an iteration's time is scaled to; 0: it is not. */
+  readonly steps: number;
+}
+
+/** Medians over the samples, but for p10 and p90. 0 where a case has no such figure. */
+export interface NativeBenchRow {
+  readonly median: number;
+  readonly p10: number;
+  readonly p90: number;
+  readonly seconds: number;
+  readonly gflops: number;
+  readonly gbytes: number;
+  readonly roofGflops: number;
+  readonly roofGbytes: number;
+  readonly roofFraction: number;
+  readonly floorSeconds: number;
+  readonly floorRatio: number;
+  readonly samples: number;
+  readonly moves: number;
+  readonly steps: number;
+  readonly collectSeconds: number;
+  readonly updateSeconds: number;
+}
+
 type Outcome<K extends string, T> =
   | ({ readonly ok: true } & { readonly [key in K]: T })
   | { readonly ok: false; readonly error: NativeError };
@@ -184,6 +219,13 @@ export interface NativeAddon {
   member(weights: Float32Array): Outcome<"bytes", ArrayBuffer>;
   /** The kernel's lock of an open file: whether it was free; null where there is none to be had. */
   lockFile(fd: number, exclusive: boolean): boolean | null;
+  benchCases(): readonly NativeBenchCase[];
+  benchRun(
+    index: number,
+    request: { threads: number; precision: string; seconds: number; warmUp: boolean },
+  ): Promise<{ count: number; samples: Float64Array; profile: readonly NativeSpan[] }>;
+  /** What samples come to; they may be those of several runs, one after the other. */
+  benchRow(samples: Float64Array): Outcome<"row", NativeBenchRow>;
 }
 
 let loaded: { readonly addon: NativeAddon; readonly path: string } | undefined;

@@ -47,6 +47,7 @@ bw_status bw_library_info(bool measure_peaks, bw_info* info, bw_error* error) {
     strcat(info->isas_available, bw_isa_name((bw_isa)i));
   }
   info->cpu = bw_cpu_name();
+  bw_cpu_model(&info->cpu_family, &info->cpu_model);
   info->hardware_threads = bw_hardware_threads();
   info->memory_bytes = bw_memory_available();
   info->devices[0] = (bw_device_info){.name = "cpu", .available = true, .reason = ""};

@@ -32,9 +32,10 @@ typedef struct bw_device_info {
 } bw_device_info;
 
 typedef struct bw_info {
-  const char* isa;          // chosen instruction set
-  char isas_available[64];  // comma-separated, best first
-  const char* cpu;          // model name
+  const char* isa;            // chosen instruction set
+  char isas_available[64];    // comma-separated, best first
+  const char* cpu;            // model name
+  int cpu_family, cpu_model;  // of cpuid, 0 where there is none
   int hardware_threads;
   uint64_t memory_bytes;  // usable by this process, 0 if unknown
   bw_device_info devices[3];

@@ -11,9 +11,14 @@
 #include "case.h"
 
 static const bw_bench_entry kEntries[] = {
-#define ITERATION(game_, seconds_, shape_, what_)                                                          \
-  {.of = {.name = "iteration/" #game_, .shape = shape_, .unit = "ms", .seconds = seconds_, .what = what_}, \
-   .family = &bw_bench_iterations,                                                                         \
+#define ITERATION(game_, seconds_, steps_, shape_, what_) \
+  {.of = {.name = "iteration/" #game_,                    \
+          .shape = shape_,                                \
+          .unit = "ms",                                   \
+          .seconds = seconds_,                            \
+          .what = what_,                                  \
+          .steps = steps_},                               \
+   .family = &bw_bench_iterations,                        \
    .game = #game_},
 #define PRODUCT(product_, name_, rows_, what_)                                                              \
   {.of = {.name = name_, .shape = "M=" #rows_ " N=256 K=256", .unit = "us", .seconds = 0.1, .what = what_}, \
@@ -47,7 +52,7 @@ const bw_bench_case* bw_bench_at(int index) { return &kEntries[index].of; }
 bw_status bw_bench_device(const bw_bench_request* request, bw_device** device, bw_error* error) {
   bw_isa isa = BW_ISA_PORTABLE;
   BW_TRY(bw_isa_choose(&isa, error));
-  return bw_cpu_device_create(isa, request->threads, device, error);
+  return bw_cpu_device_create(isa, BW_PRECISION_FP32, request->threads, device, error);
 }
 
 bw_status bw_bench_bytes(bw_device* device, size_t bytes, bw_ref* ref, bw_error* error) {

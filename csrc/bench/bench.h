@@ -18,6 +18,7 @@ typedef struct bw_bench_case {
   const char* unit;   // of the values: "ms", "us" (less is better), "Mmoves/s" (more is better)
   double seconds;     // that a run should take by default
   const char* what;   // one line for people
+  double steps;       // iterations: the value is scaled to so many optimiser steps; 0: it is not
 } bw_bench_case;
 
 int bw_bench_count(void);

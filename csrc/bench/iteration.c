@@ -72,12 +72,9 @@ static const setting connect4_recipe[] = {
     {NULL, BW_VALUE_OTHER, NULL},
 };
 
-// Connect Four's samples vary by a tenth between iterations: its time is given for this many optimiser steps.
-static const double kReferenceSteps = 299;
-
 typedef struct work {
   bw_selfplay* run;
-  bool scaled;
+  double scaled_steps;                      // 0: not scaled
   double forward_flops, first_layer_flops;  // of one sample; of it the first layer
   double parameters;
 } work;
@@ -93,10 +90,10 @@ static bw_status create(const bw_bench_entry* entry, const bw_bench_request* req
   bw_config config;
   char threads[16];
   snprintf(threads, sizeof threads, "%d", request->threads);
-  w->scaled = strcmp(entry->game, "connect4") == 0;
+  w->scaled_steps = entry->of.steps;
   BW_TRY(bw_config_init(&config, entry->game, error));
   BW_TRY(set_all(&config, shared_recipe, error));
-  BW_TRY(set_all(&config, w->scaled ? connect4_recipe : tictactoe_recipe, error));
+  BW_TRY(set_all(&config, strcmp(entry->game, "connect4") == 0 ? connect4_recipe : tictactoe_recipe, error));
   BW_TRY(bw_config_set(&config, "run.threads", BW_VALUE_NUMBER, threads, error));
   BW_TRY(bw_config_check(&config, error));
   return bw_selfplay_create(&config, &w->run, error);
@@ -139,7 +136,7 @@ static bw_status sample_iteration(void* context, int64_t calls, bw_bench_sample*
   // Adam reads four numbers a parameter and writes three; operations as in device/ops.def.
   sample->optimizer.bytes = sample->steps * 7 * sizeof(float) * w->parameters;
   sample->optimizer.flops = sample->steps * 14 * w->parameters;
-  sample->value = sample->seconds * 1e3 * (w->scaled ? kReferenceSteps / sample->steps : 1);
+  sample->value = sample->seconds * 1e3 * (w->scaled_steps > 0 ? w->scaled_steps / sample->steps : 1);
   return BW_OK;
 }
 

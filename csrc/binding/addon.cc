@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "../core/pool.h"
+#include "benches.h"
 #include "convert.h"
 #include "engine.h"
 #include "errors.h"
@@ -25,34 +25,13 @@ namespace bellows {
 
 namespace {
 
-// A promise for a job on a thread of its own. cancel may be empty.
-Napi::Value Alone(Napi::Env env, std::unique_ptr<Job> job, std::function<void()> cancel) {
-  job->last = true;
-  std::shared_ptr<Worker> worker = Worker::Start(env, std::move(cancel), nullptr);
-  if (!worker) {
-    bw_error error{};
-    return Rejected(env, ErrorObject(env, bw_fail_thread(&error, job->op, 1, 1), error));
-  }
-  return worker->Post(env, std::move(job));
-}
-
-Napi::Value WrongArguments(Napi::Env env, const char* signature) {
-  Napi::TypeError::New(env, signature).ThrowAsJavaScriptException();
-  return env.Undefined();
-}
-
-Napi::Object Success(Napi::Env env, const char* key, Napi::Value value) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("ok", true);
-  object.Set(key, value);
-  return object;
-}
-
 Napi::Object InfoObject(Napi::Env env, const bw_info& info) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("isa", info.isa);
   object.Set("isasAvailable", info.isas_available);
   object.Set("cpu", info.cpu);
+  object.Set("cpuFamily", info.cpu_family);
+  object.Set("cpuModel", info.cpu_model);
   object.Set("threads", info.hardware_threads);
   object.Set("memory", static_cast<double>(info.memory_bytes));
   Napi::Array devices = Napi::Array::New(env, 3);
@@ -327,6 +306,9 @@ static Napi::Value Initialize(Napi::Env env, Napi::Object exports) {
   Export<Gives<Inspect>>(env, exports, "inspect");
   Export<Gives<EncodeMember>>(env, exports, "member");
   Export<LockFile>(env, exports, "lockFile");
+  Export<BenchCases>(env, exports, "benchCases");
+  Export<Promises<BenchRun>>(env, exports, "benchRun");
+  Export<Gives<BenchRow>>(env, exports, "benchRow");
   return exports;
 }
 

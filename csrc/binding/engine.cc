@@ -101,11 +101,6 @@ Napi::Object StartedObject(Napi::Env env, const Started& started) {
   return object;
 }
 
-Napi::Value WrongArguments(Napi::Env env, const char* signature) {
-  Napi::TypeError::New(env, signature).ThrowAsJavaScriptException();
-  return env.Undefined();
-}
-
 }  // namespace
 
 // ---- the class ----

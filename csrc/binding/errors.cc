@@ -33,6 +33,18 @@ Napi::Object Failure(Napi::Env env, bw_status status, const bw_error& error) {
   return object;
 }
 
+Napi::Object Success(Napi::Env env, const char* key, Napi::Value value) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("ok", true);
+  object.Set(key, value);
+  return object;
+}
+
+Napi::Value WrongArguments(Napi::Env env, const char* signature) {
+  Napi::TypeError::New(env, signature).ThrowAsJavaScriptException();
+  return env.Undefined();
+}
+
 Napi::Value MakePromise(Napi::Env env, napi_deferred* deferred) {
   napi_value promise = nullptr;
   if (napi_create_promise(env, deferred, &promise) != napi_ok) return Napi::Value();

@@ -19,6 +19,12 @@ Napi::Object ClosedObject(Napi::Env env, const char* op);
 // {ok: false, error}: how synchronous functions report a failure.
 Napi::Object Failure(Napi::Env env, bw_status status, const bw_error& error);
 
+// {ok: true, KEY: value}: how they report anything else.
+Napi::Object Success(Napi::Env env, const char* key, Napi::Value value);
+
+// Throws a TypeError: what a caller of the addon, never a user, gets for arguments of another form.
+Napi::Value WrongArguments(Napi::Env env, const char* signature);
+
 // A promise; empty in an environment that is being terminated. (Napi::Promise::Deferred gives a value that was never
 // set then, which crashes whoever awaits it.)
 Napi::Value MakePromise(Napi::Env env, napi_deferred* deferred);

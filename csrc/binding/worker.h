@@ -19,6 +19,7 @@
 #include <set>
 #include <utility>
 
+#include "../core/pool.h"
 #include "../core/posix.h"
 #include "errors.h"
 
@@ -323,6 +324,17 @@ std::unique_ptr<Job> MakeJob(const char* op, Run run, Convert convert) {
   job->run = [result, run](bw_error* error) { return run(*result, error); };
   job->convert = [result, convert](Napi::Env e) -> Napi::Value { return convert(e, *result); };
   return job;
+}
+
+// A promise for a job on a thread of its own. cancel may be empty.
+inline Napi::Value Alone(Napi::Env env, std::unique_ptr<Job> job, std::function<void()> cancel) {
+  job->last = true;
+  std::shared_ptr<Worker> worker = Worker::Start(env, std::move(cancel), nullptr);
+  if (!worker) {
+    bw_error error{};
+    return Rejected(env, ErrorObject(env, bw_fail_thread(&error, job->op, 1, 1), error));
+  }
+  return worker->Post(env, std::move(job));
 }
 
 }  // namespace bellows

@@ -131,6 +131,19 @@ const char* bw_cpu_name(void) {
   return cpu_name;
 }
 
+void bw_cpu_model(int* family, int* model) {
+  *family = *model = 0;
+#ifdef __x86_64__
+  unsigned a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return;
+  // The extended fields count for family 15 (and the model's for 6 too).
+  *family = (int)(a >> 8 & 15);
+  *model = (int)(a >> 4 & 15);
+  if (*family == 6 || *family == 15) *model += (int)(a >> 16 & 15) << 4;
+  if (*family == 15) *family += (int)(a >> 20 & 255);
+#endif
+}
+
 uint64_t bw_memory_available(void) {
 #ifdef _WIN32
   MEMORYSTATUSEX status = {.dwLength = sizeof status};

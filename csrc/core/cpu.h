@@ -26,6 +26,8 @@ bool bw_bf16_available(bw_isa isa);
 bw_status bw_isa_choose(bw_isa* isa, bw_error* error);
 // CPU model name as the system gives it, or "unknown". Static storage.
 const char* bw_cpu_name(void);
+// The CPU's family and model as cpuid gives them (a Zen 4 is family 25, whatever its name says), 0 where there is none.
+void bw_cpu_model(int* family, int* model);
 // Physical memory that this process can use, in bytes (cgroup limit included on Linux); 0 if unknown.
 uint64_t bw_memory_available(void);
 

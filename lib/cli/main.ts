@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from "commander";
 import { packageVersion } from "../binary.js";
+import { registerBench } from "./bench.js";
 import { Context } from "./context.js";
 import { registerEval } from "./eval.js";
 import { registerGames } from "./games.js";
@@ -12,7 +13,16 @@ import { registerPolicy } from "./policy.js";
 import { registerTrain } from "./train.js";
 
 /** Every command, in the order of the help. A new one is a file and a line here. */
-const commands = [registerTrain, registerEval, registerPlay, registerPolicy, registerPlan, registerInfo, registerGames];
+const commands = [
+  registerTrain,
+  registerEval,
+  registerPlay,
+  registerPolicy,
+  registerPlan,
+  registerInfo,
+  registerGames,
+  registerBench,
+];
 
 async function main(given: readonly string[]): Promise<number> {
   // `bellows --json train ...` means `bellows train ... --json`.

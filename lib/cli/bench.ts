@@ -1,0 +1,132 @@
+import { availableParallelism } from "node:os";
+import type { Command } from "commander";
+import { type BenchRow, benchCases, chooseCases, runCase } from "../bench/cases.js";
+import { BUSY_LOAD, load, machine, machineName, origin } from "../bench/machine.js";
+import { findPeers, peerEntries } from "../bench/peers.js";
+import type { Context } from "./context.js";
+import { integer } from "./load.js";
+import { usage } from "./output.js";
+import { duration, table } from "./report.js";
+
+interface BenchFlags {
+  readonly only?: string;
+  readonly list?: boolean;
+  readonly threads?: string;
+  readonly precision: string;
+  readonly pairs?: string;
+  readonly seconds?: string;
+  readonly peers: boolean;
+}
+
+export function registerBench(program: Command, context: Context): void {
+  program
+    .command("bench")
+    .summary("how fast this machine trains, case by case, beside its roof and other programs")
+    .description(
+      "Times whole iterations of training, matrix products and single kernels, each in turn with probes of what this " +
+        "machine can do at that moment, and with PyTorch and OpenBLAS where they are found.",
+    )
+    .option("--only <names>", "cases, separated by commas: iteration/tictactoe, or gemm for all of gemm/...")
+    .option("--list", "the cases, without running them")
+    .option("--threads <n>", `threads, also of the peers; default ${availableParallelism()}, all cores`)
+    .option("--precision <name>", "of matrix products: fp32 or bf16 (where the CPU has it)", "fp32")
+    .option("--pairs <n>", "how often a case and its peers take turns; default 5")
+    .option("--seconds <s>", "time of a case in each pair; default: as --list says")
+    .option("--no-peers", "bellows alone")
+    .option("--json", "one JSON object a line on stdout: machine, a bench for each case, result")
+    .addHelpText(
+      "after",
+      "\nA row has the median and the 10th and 90th percentile of all samples; GFLOP/s of the dense operations that the\n" +
+        "case needs, whatever shortcuts are taken; their share of the roof (multiply-adds in registers, or memory traffic\n" +
+        "over as many bytes, whichever binds first); and how many times the least possible time it took: the operations\n" +
+        "at the probed rate, for an iteration also the optimiser's memory traffic. Peers: how many times as fast\n" +
+        "bellows is. BELLOWS_PYTHON names the Python that has torch.\n" +
+        "\nExamples:\n" +
+        "  $ bellows bench --only iteration,gemm\n" +
+        "  $ bellows bench --only gemm/forward --threads 1 --json > gemm.jsonl\n" +
+        "  $ BELLOWS_PYTHON=.venv/bin/python bellows bench --only iteration/tictactoe --pairs 9\n",
+    )
+    .action((flags: BenchFlags) => bench(flags, context));
+}
+
+/** Measured seconds from a flag. */
+function secondsOf(text: string): number {
+  const value = text.trim() === "" ? Number.NaN : Number(text);
+  if (value >= 0 && value <= 3600) return value;
+  throw usage(`--seconds is ${text}; it must be a number from 0 to 3600`, "--seconds", text, "a number from 0 to 3600");
+}
+
+async function bench(flags: BenchFlags, context: Context): Promise<void> {
+  const { output } = context;
+  const names = flags.only?.split(",").map((name) => name.trim()) ?? [];
+  const cases = chooseCases(names, benchCases());
+  const threads = flags.threads === undefined ? availableParallelism() : integer("--threads", flags.threads, 1, 256);
+  const pairs = flags.pairs === undefined ? 5 : integer("--pairs", flags.pairs, 1, 1000);
+  const seconds = flags.seconds === undefined ? undefined : secondsOf(flags.seconds);
+  if (flags.list) {
+    const rows = cases.map((of) => [of.name, of.shape.padEnd(46), `${of.seconds} s`, of.what.padEnd(72)]);
+    output.text(table([["name", "shape".padEnd(46), "a pair", "what".padEnd(72)], ...rows]));
+    await output.emit({ type: "result", cases });
+    return;
+  }
+  const started = performance.now();
+  const here = await machine();
+  const from = origin();
+  const busy = load();
+  output.text(
+    `${here.cpu}${here.family ? ` (family ${here.family}, model ${here.model})` : ""}, ${here.cores} cores, ${here.isa}; ` +
+      `bellows ${from.version}${from.commit ? ` at ${from.commit}` : ""}; load ${busy}\n`,
+  );
+  if (busy > BUSY_LOAD) output.warn(`the machine is busy (load ${busy}): medians will be off`);
+  await output.emit({ type: "machine", ...here, name: machineName(here), load: busy, ...from });
+
+  const wanted = flags.peers ? peerEntries().filter((peer) => cases.some(({ name }) => name === peer.case)) : [];
+  const left = new Map<string, Set<string>>();
+  const peers = await findPeers(wanted, context.signal, (name, reason) => {
+    left.set(reason, (left.get(reason) ?? new Set()).add(name));
+  });
+  for (const [reason, missing] of left) output.note(`left out: ${[...missing].join(", ")} (${reason})\n`);
+  for (const of of cases) {
+    const row = await runCase(of, {
+      threads,
+      precision: flags.precision,
+      pairs,
+      seconds,
+      peers,
+      signal: context.signal,
+    });
+    output.text(rowText(row));
+    await output.emit({ type: "bench", ...row, commit: from.commit, load: load() });
+  }
+  const took = (performance.now() - started) / 1e3;
+  output.text(`${cases.length} cases in ${duration(took)}\n`);
+  await output.emit({ type: "result", cases: cases.length, seconds: took });
+}
+
+/** Three digits, as people read them. */
+function figure(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
+}
+
+function rowText(row: BenchRow): string {
+  const cells = [
+    row.name.padEnd(25),
+    row.shape.padEnd(row.iteration ? 48 : 24),
+    `${figure(row.median).padStart(6)} ${row.unit}`.padEnd(16),
+    `(${figure(row.p10)} to ${figure(row.p90)})`.padEnd(18),
+  ];
+  if (row.gflops !== null) cells.push(`${figure(row.gflops).padStart(5)} GFLOP/s`);
+  if (row.roofFraction !== null) cells.push(`${(100 * row.roofFraction).toFixed(0).padStart(3)}% of the roof`);
+  if (row.floorRatio !== null) cells.push(`${row.floorRatio.toFixed(2)} x the floor`);
+  let text = `${cells.join(" ").trimEnd()}\n`;
+  if (row.iteration) {
+    const { ms, collectMs, updateMs, msPerStep, steps, samples, floorMs } = row.iteration;
+    text +=
+      `  ${figure(ms)} ms: collect ${figure(collectMs)}, update ${figure(updateMs)} (${msPerStep.toFixed(4)} a step); ` +
+      `${Math.round(samples)} samples, ${Math.round(steps)} steps; floor ${figure(floorMs)} ms at ${figure(row.roofGflops)} GFLOP/s\n`;
+  }
+  for (const peer of row.peers) {
+    text += `  ${peer.ratio.toFixed(2)} x as fast as ${peer.name} (${figure(peer.median)} ${row.unit})\n`;
+  }
+  return text;
+}

@@ -1,0 +1,162 @@
+// Every case of the benches runs with the least budget and gives finite figures; what samples come to; the probes.
+#include "../../csrc/bench/bench.h"
+#include "../../csrc/core/roof_meter.h"
+#include "check.h"
+
+static bw_bench_request request(int threads) {
+  return (bw_bench_request){.threads = threads, .precision = "fp32", .seconds = 0, .warm_up = false};
+}
+
+static bool is_iteration(int index) { return strncmp(bw_bench_at(index)->name, "iteration/", 10) == 0; }
+
+static void test_list(void) {
+  CHECK(bw_bench_count() > 30);
+  for (int i = 0; i < bw_bench_count(); ++i) {
+    const bw_bench_case* of = bw_bench_at(i);
+    CHECK_MSG(strchr(of->name, '/') && of->shape[0] && of->what[0], "case %d: %s", i, of->name);
+    CHECK_MSG(!strcmp(of->unit, "ms") || !strcmp(of->unit, "us") || !strcmp(of->unit, "Mmoves/s"), "%s", of->unit);
+    CHECK(of->seconds > 0);
+    for (int j = 0; j < i; ++j) {
+      CHECK_MSG(strcmp(of->name, bw_bench_at(j)->name) || strcmp(of->shape, bw_bench_at(j)->shape), "%s twice",
+                of->name);
+    }
+  }
+}
+
+static void check_row(const bw_bench_case* of, const bw_bench_row* row) {
+  CHECK_MSG(isfinite(row->median) && row->median > 0, "%s %s: median %g", of->name, of->shape, row->median);
+  CHECK_MSG(row->p10 <= row->median && row->median <= row->p90, "%s %s: quantiles", of->name, of->shape);
+  CHECK_MSG(row->seconds > 0 && row->roof_gflops > 0, "%s %s: seconds %g, roof %g", of->name, of->shape, row->seconds,
+            row->roof_gflops);
+  if (!strcmp(of->unit, "Mmoves/s")) {
+    CHECK_MSG(row->moves > 0, "%s: moves", of->name);
+    return;
+  }
+  CHECK_MSG(isfinite(row->gflops) && row->gflops > 0, "%s %s: GFLOP/s %g", of->name, of->shape, row->gflops);
+  CHECK_MSG(isfinite(row->floor_ratio) && row->floor_ratio > 0, "%s %s: floor %g", of->name, of->shape,
+            row->floor_ratio);
+  CHECK_MSG(isfinite(row->roof_fraction) && row->roof_fraction > 0, "%s %s: roof %g", of->name, of->shape,
+            row->roof_fraction);
+}
+
+static void test_cases(void) {
+  for (int i = 0; i < bw_bench_count(); ++i) {
+    const bw_bench_case* of = bw_bench_at(i);
+#ifdef BW_SANITIZED
+    if (!strcmp(of->name, "iteration/connect4")) continue;  // a minute there, and the code of tic-tac-toe's
+#endif
+    for (int threads = 1; threads <= (is_iteration(i) ? 1 : 2); ++threads) {
+      const bw_bench_request how = request(threads);
+      bw_bench_result result;
+      bw_bench_row row;
+      bw_error error = {0};
+      const bool ok = bw_bench_run(i, &how, &result, &error) == BW_OK;
+      if (!CHECK_MSG(ok, "%s %s: %s", of->name, of->shape, error.message)) continue;
+      CHECK(result.count == 1);
+      REQUIRE(bw_bench_summarise(result.samples, result.count, &row, &error) == BW_OK);
+      check_row(of, &row);
+      CHECK_MSG((result.profile.count > 0) == is_iteration(i), "%s: profile", of->name);
+      bw_bench_free(&result);
+    }
+  }
+}
+
+// The count of the recipe: 10.6 GFLOP for 1,848 samples, 3,696 moves and 4 epochs of tic-tac-toe.
+static void test_iteration_flops(void) {
+  const bw_bench_request how = request(1);
+  bw_bench_result result;
+  bw_error error;
+  REQUIRE(strcmp(bw_bench_at(0)->name, "iteration/tictactoe") == 0);
+  REQUIRE(bw_bench_run(0, &how, &result, &error) == BW_OK);
+  const bw_bench_sample* s = &result.samples[0];
+  const double forward = 2.0 * (27 * 256 + 3 * 256 * 256 + 256 * 10), first = 2.0 * 27 * 256;
+  CHECK_NEAR(s->work.flops, s->moves * forward + 4 * s->samples * (3 * forward - first), 1);
+  CHECK_NEAR(3696 * forward + 4 * 1848 * (3 * forward - first), 10.6e9, 0.05e9);
+  CHECK(s->samples > 1500 && s->samples < 2300 && s->moves > s->samples);
+  CHECK_NEAR(s->steps, 4 * ceil(s->samples / 64), 0);
+  CHECK_NEAR(s->optimizer.bytes, s->steps * 28 * 207114, 1);
+  bw_bench_free(&result);
+}
+
+static void test_floor(void) {
+  const bw_bench_sample sample = {.work = {.flops = 3e9, .bytes = 1e9}, .optimizer = {.flops = 1e6, .bytes = 2e9}};
+  CHECK_NEAR(bw_bench_floor(&sample, 100, 50), 0.03 + 0.04, 1e-12);
+  CHECK_NEAR(bw_bench_floor(&sample, 1000, 50), 0.02 + 0.04, 1e-12);
+  CHECK_NEAR(bw_bench_floor(&sample, 100, 0), 0.03 + 1e-5, 1e-12);  // no probe of bandwidth
+}
+
+static void test_summary(void) {
+  bw_bench_sample samples[5] = {{0}};
+  const double seconds[5] = {3, 1, 2, 50, 4}, roofs[5] = {10, 11, 0.1, 12, 13};  // one sample and one probe disturbed
+  for (int i = 0; i < 5; ++i) {
+    samples[i] = (bw_bench_sample){
+        .value = seconds[i] * 1e3, .seconds = seconds[i], .work.flops = 11e9, .roof_gflops = roofs[i], .steps = i};
+  }
+  bw_bench_row row;
+  bw_error error;
+  REQUIRE(bw_bench_summarise(samples, 5, &row, &error) == BW_OK);
+  CHECK_NEAR(row.median, 3000, 1e-9);
+  CHECK_NEAR(row.p10, 1400, 1e-9);
+  CHECK_NEAR(row.p90, 4000 + 0.6 * 46000, 1e-9);
+  CHECK_NEAR(row.roof_gflops, 11, 1e-12);
+  CHECK_NEAR(row.floor_seconds, 1, 1e-12);
+  CHECK_NEAR(row.floor_ratio, 3, 1e-12);
+  CHECK_NEAR(row.roof_fraction, 1.0 / 3, 1e-12);
+  CHECK_NEAR(row.gflops, 11.0 / 3, 1e-12);
+  CHECK_NEAR(row.steps, 2, 0);
+  CHECK(bw_bench_summarise(samples, 0, &row, &error) == BW_OPTION);
+}
+
+static bool always(void* context) {
+  ++*(int*)context;
+  return true;
+}
+
+static void test_refusals(void) {
+  bw_bench_result result;
+  bw_error error;
+  bw_bench_request how = request(0);
+  CHECK(bw_bench_run(2, &how, &result, &error) == BW_OPTION);
+  CHECK_EQ_STR(error.path, "threads");
+  how = request(257);
+  CHECK(bw_bench_run(2, &how, &result, &error) == BW_OPTION);
+  how = request(1);
+  how.precision = "fp8";
+  CHECK(bw_bench_run(2, &how, &result, &error) == BW_OPTION);
+  CHECK_EQ_STR(error.path, "precision");
+  CHECK_EQ_STR(error.received, "fp8");
+  int asked = 0;
+  how = request(1);
+  how.seconds = 1e9;
+  how.cancelled = always;
+  how.context = &asked;
+  CHECK(bw_bench_run(2, &how, &result, &error) == BW_CANCELLED);
+  CHECK(asked == 1 && result.samples == NULL);
+}
+
+static void test_meter(void) {
+  for (int isa = 0; isa < BW_ISA_COUNT; ++isa) {
+    if (!bw_isa_available((bw_isa)isa)) continue;
+    bw_roof_meter* meter = NULL;
+    bw_error error;
+    REQUIRE(bw_roof_meter_create((bw_isa)isa, 2, 100000, &meter, &error) == BW_OK);
+    CHECK(bw_roof_meter_flops(meter, 0) > 0);
+    CHECK(bw_roof_meter_bytes(meter, 0) > 0);
+    bw_roof_meter_destroy(meter);
+    REQUIRE(bw_roof_meter_create((bw_isa)isa, 1, 0, &meter, &error) == BW_OK);
+    CHECK(bw_roof_meter_bytes(meter, 0) == 0);
+    bw_roof_meter_destroy(meter);
+  }
+  bw_roof_meter_destroy(NULL);
+}
+
+int main(void) {
+  test_list();
+  test_floor();
+  test_summary();
+  test_refusals();
+  test_meter();
+  test_iteration_flops();
+  test_cases();
+  return check_summary("bench");
+}
