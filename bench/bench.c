@@ -1,7 +1,7 @@
 // The benches without Node, and the program that `bellows bench --compare` builds at each of two commits. See
 // bench/README.md.
 //
-//   bellows_bench [--only NAME] [--threads T] [--precision fp32] [--seconds S] [--json] [--list]
+//   bellows_bench [--only NAME] [--threads T] [--precision fp32|bf16] [--seconds S] [--json] [--list]
 //
 // --only takes a case's name or the part of it before a slash. With --json one object a line: the row of `bellows
 // bench` without peers, and with the samples and, for iterations, the time of every op.
@@ -24,7 +24,7 @@ typedef struct arguments {
 static int usage(const char* problem, const char* text) {
   fprintf(stderr, "bellows_bench: %s: %s\n", problem, text);
   fprintf(stderr,
-          "usage: bellows_bench [--only NAME] [--threads T] [--precision fp32] [--seconds S] [--json] [--list]\n");
+          "usage: bellows_bench [--only NAME] [--threads T] [--precision fp32|bf16] [--seconds S] [--json] [--list]\n");
   return 2;
 }
 

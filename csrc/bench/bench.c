@@ -20,10 +20,10 @@ static const bw_bench_entry kEntries[] = {
           .steps = steps_},                               \
    .family = &bw_bench_iterations,                        \
    .game = #game_},
-#define PRODUCT(product_, name_, rows_, what_)                                                              \
-  {.of = {.name = name_, .shape = "M=" #rows_ " N=256 K=256", .unit = "us", .seconds = 0.1, .what = what_}, \
-   .family = &bw_bench_products,                                                                            \
-   .size = rows_,                                                                                           \
+#define PRODUCT(product_, name_, rows_, shape_, what_)                                  \
+  {.of = {.name = name_, .shape = shape_, .unit = "us", .seconds = 0.1, .what = what_}, \
+   .family = &bw_bench_products,                                                        \
+   .size = rows_,                                                                       \
    .product = BW_BENCH_##product_},
 #define KERNEL(op_, shape_, what_)                                                                \
   {.of = {.name = "kernel/" #op_, .shape = shape_, .unit = "us", .seconds = 0.06, .what = what_}, \
@@ -49,10 +49,14 @@ const bw_bench_case* bw_bench_at(int index) { return &kEntries[index].of; }
 
 // ---- what families share ----
 
+bw_precision bw_bench_precision(const bw_bench_request* request) {
+  return strcmp(request->precision, "bf16") == 0 ? BW_PRECISION_BF16 : BW_PRECISION_FP32;
+}
+
 bw_status bw_bench_device(const bw_bench_request* request, bw_device** device, bw_error* error) {
   bw_isa isa = BW_ISA_PORTABLE;
   BW_TRY(bw_isa_choose(&isa, error));
-  return bw_cpu_device_create(isa, BW_PRECISION_FP32, request->threads, device, error);
+  return bw_cpu_device_create(isa, bw_bench_precision(request), request->threads, device, error);
 }
 
 bw_status bw_bench_bytes(bw_device* device, size_t bytes, bw_ref* ref, bw_error* error) {
@@ -160,10 +164,14 @@ static bw_status check_request(const bw_bench_request* request, bw_error* error)
     snprintf(received, sizeof received, "%d", request->threads);
     return bw_fail_option(error, "bench", "threads", received, "a number from 1 to 256");
   }
-  if (strcmp(request->precision, "fp32") != 0) {
-    return bw_fail_option(error, "bench", "precision", request->precision, "fp32");
+  if (strcmp(request->precision, "fp32") == 0) return BW_OK;
+  if (strcmp(request->precision, "bf16") != 0) {
+    return bw_fail_option(error, "bench", "precision", request->precision, "fp32 or bf16");
   }
-  return BW_OK;
+  bw_isa isa = BW_ISA_PORTABLE;
+  BW_TRY(bw_isa_choose(&isa, error));
+  if (bw_bf16_available(isa)) return BW_OK;
+  return bw_fail_option(error, "bench", "precision", request->precision, "fp32 (bf16 needs AVX512-BF16)");
 }
 
 bw_status bw_bench_run(int index, const bw_bench_request* request, bw_bench_result* result, bw_error* error) {
@@ -176,7 +184,9 @@ bw_status bw_bench_run(int index, const bw_bench_request* request, bw_bench_resu
   bw_isa isa = BW_ISA_PORTABLE;
   bw_status status = bw_isa_choose(&isa, error);
   if (status == BW_OK) status = r.entry->family->open(r.entry, request, &r.work, &footprint, error);
-  if (status == BW_OK) status = bw_roof_meter_create(isa, request->threads, (size_t)footprint, &r.meter, error);
+  if (status == BW_OK)
+    status =
+        bw_roof_meter_create(isa, bw_bench_precision(request), request->threads, (size_t)footprint, &r.meter, error);
   if (status == BW_OK) status = measure(&r, error);
   r.entry->family->close(r.work);
   bw_roof_meter_destroy(r.meter);

@@ -26,7 +26,7 @@ const bw_bench_case* bw_bench_at(int index);
 
 typedef struct bw_bench_request {
   int threads;            // >= 1
-  const char* precision;  // of matrix products: "fp32"
+  const char* precision;  // of matrix products: "fp32", or "bf16" where bw_bf16_available says yes
   double seconds;         // time for samples; at least one is taken
   bool warm_up;           // untimed calls first; false is for tests, which have no use for good figures
   // Asked between samples; true ends the run with BW_CANCELLED. NULL: never.

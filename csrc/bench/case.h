@@ -40,6 +40,7 @@ enum {
   BW_BENCH_GRADIENT,
   BW_BENCH_PACK_FORWARD,
   BW_BENCH_LAYER,
+  BW_BENCH_UPDATE,
 };
 
 #define ITERATION(...)
@@ -52,6 +53,7 @@ enum {
 #undef ROLLOUT
 #undef KERNEL
 
+bw_precision bw_bench_precision(const bw_bench_request* request);
 // The device that a request asks for.
 bw_status bw_bench_device(const bw_bench_request* request, bw_device** device, bw_error* error);
 // A buffer of `bytes` zeros that lives as long as the device.

@@ -95,6 +95,7 @@ static bw_status create(const bw_bench_entry* entry, const bw_bench_request* req
   BW_TRY(set_all(&config, shared_recipe, error));
   BW_TRY(set_all(&config, strcmp(entry->game, "connect4") == 0 ? connect4_recipe : tictactoe_recipe, error));
   BW_TRY(bw_config_set(&config, "run.threads", BW_VALUE_NUMBER, threads, error));
+  BW_TRY(bw_config_set(&config, "run.precision", BW_VALUE_STRING, request->precision, error));
   BW_TRY(bw_config_check(&config, error));
   return bw_selfplay_create(&config, &w->run, error);
 }

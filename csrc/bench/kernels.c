@@ -92,7 +92,7 @@ bw_status bw_bench_make_gelu_backward(void* context, bw_error* error) {
   w->op = BW_OP_gelu_backward;
   bw_gelu_backward_args* a = &w->args.gelu_backward;
   a->n = ROWS * WIDTH;
-  BW_TRY(reals(w, a->n, -3, 3, &a->x, error));
+  BW_TRY(reals(w, a->n, 0, 1, &a->derivative, error));
   BW_TRY(reals(w, a->n, -1, 1, &a->dy, error));
   return reals(w, a->n, 0, 0, &a->dx, error);
 }
@@ -139,6 +139,82 @@ bw_status bw_bench_make_layernorm_gradient(void* context, bw_error* error) {
   return reals(w, WIDTH, 0, 0, &a->dshift, error);
 }
 
+static bw_status find_game(const char* name, int* index, const bw_game** game, bw_error* error) {
+  BW_TRY(bw_game_find(name, index, error));
+  *game = bw_game_at(*index);
+  return BW_OK;
+}
+
+// n states that random play goes through.
+static bw_status states(work* w, const bw_game* game, int64_t n, bw_ref* ref, bw_error* error) {
+  BW_TRY(bytes(w, n * (int64_t)game->state_bytes, ref, error));
+  char* host = malloc((size_t)n * game->state_bytes);
+  if (!host) return bw_fail_memory(error, "bench", "states", (uint64_t)n * game->state_bytes, 0);
+  _Alignas(16) unsigned char state[BW_GAME_MAX_STATE_BYTES];
+  game->init(state);
+  uint32_t word = 1;
+  for (int64_t i = 0; i < n; ++i) {
+    for (size_t k = 0; k < game->state_bytes; ++k) host[(size_t)i * game->state_bytes + k] = (char)state[k];
+    const uint32_t legal = game->legal(state);
+    int action;
+    do {
+      word = word * 1664525u + 1013904223u;
+      action = (int)(word >> 16) % game->actions;
+    } while (!(legal >> action & 1u));
+    game->play(state, action);
+    if (game->result(state) != 0) game->init(state);
+  }
+  w->device->backend->upload(w->device, *ref, host, (size_t)n * game->state_bytes);
+  free(host);
+  return BW_OK;
+}
+
+// Lists of features of n states that random play goes through, as rollout_encode makes them.
+static bw_status features(work* w, const bw_game* game, int index, int64_t n, bw_ref* ref, bw_error* error) {
+  bw_rollout_encode_args a = {.game = index, .rows = n, .max_features = game->max_features};
+  BW_TRY(bytes(w, n * (1 + game->max_features) * (int64_t)sizeof(uint16_t), ref, error));
+  a.features = *ref;
+  BW_TRY(bw_bench_bytes(w->device, (size_t)n * sizeof(bw_game_setup), &a.rollout.setups, error));
+  BW_TRY(states(w, game, n, &a.rollout.states, error));
+  BW_TRY(bw_bench_ints(w->device, n, 0, 1, &a.row_games, error));
+  bw_device_launch(w->device, BW_OP_rollout_encode, &a);
+  return BW_OK;
+}
+
+bw_status bw_bench_make_features_forward(void* context, bw_error* error) {
+  work* w = context;
+  const bw_game* game = NULL;
+  int index = 0;
+  BW_TRY(find_game("connect4", &index, &game, error));
+  w->op = BW_OP_features_forward;
+  bw_features_forward_args* a = &w->args.features_forward;
+  a->rows = ROWS;
+  a->columns = WIDTH;
+  a->max_features = game->max_features;
+  BW_TRY(features(w, game, index, ROWS, &a->features, error));
+  BW_TRY(reals(w, game->inputs * WIDTH, -1, 1, &a->weight, error));
+  BW_TRY(reals(w, WIDTH, -1, 1, &a->base, error));
+  return reals(w, ROWS * WIDTH, 0, 0, &a->y, error);
+}
+
+bw_status bw_bench_make_features_gradient(void* context, bw_error* error) {
+  work* w = context;
+  const bw_game* game = NULL;
+  int index = 0;
+  BW_TRY(find_game("connect4", &index, &game, error));
+  w->op = BW_OP_features_gradient;
+  bw_features_gradient_args* a = &w->args.features_gradient;
+  a->rows = ROWS;
+  a->inputs = game->inputs;
+  a->planes = game->planes;
+  a->columns = WIDTH;
+  a->max_features = game->max_features;
+  BW_TRY(features(w, game, index, ROWS, &a->features, error));
+  BW_TRY(reals(w, ROWS * WIDTH, -1, 1, &a->dy, error));
+  BW_TRY(reals(w, game->inputs * WIDTH, 0, 0, &a->weight_gradient, error));
+  return reals(w, WIDTH, 0, 0, &a->bias_gradient, error);
+}
+
 bw_status bw_bench_make_square_sum(void* context, bw_error* error) {
   work* w = context;
   w->op = BW_OP_square_sum;
@@ -182,36 +258,6 @@ bw_status bw_bench_make_ppo_loss(void* context, bw_error* error) {
   return reals(w, ROWS * BW_STATISTICS, 0, 0, &a->statistics, error);
 }
 
-static bw_status find_game(const char* name, int* index, const bw_game** game, bw_error* error) {
-  BW_TRY(bw_game_find(name, index, error));
-  *game = bw_game_at(*index);
-  return BW_OK;
-}
-
-// n states that random play goes through.
-static bw_status states(work* w, const bw_game* game, int64_t n, bw_ref* ref, bw_error* error) {
-  BW_TRY(bytes(w, n * (int64_t)game->state_bytes, ref, error));
-  char* host = malloc((size_t)n * game->state_bytes);
-  if (!host) return bw_fail_memory(error, "bench", "states", (uint64_t)n * game->state_bytes, 0);
-  _Alignas(16) unsigned char state[BW_GAME_MAX_STATE_BYTES];
-  game->init(state);
-  uint32_t word = 1;
-  for (int64_t i = 0; i < n; ++i) {
-    for (size_t k = 0; k < game->state_bytes; ++k) host[(size_t)i * game->state_bytes + k] = (char)state[k];
-    const uint32_t legal = game->legal(state);
-    int action;
-    do {
-      word = word * 1664525u + 1013904223u;
-      action = (int)(word >> 16) % game->actions;
-    } while (!(legal >> action & 1u));
-    game->play(state, action);
-    if (game->result(state) != 0) game->init(state);
-  }
-  w->device->backend->upload(w->device, *ref, host, (size_t)n * game->state_bytes);
-  free(host);
-  return BW_OK;
-}
-
 bw_status bw_bench_make_rollout_encode(void* context, bw_error* error) {
   work* w = context;
   const bw_game* game = NULL;
@@ -219,11 +265,29 @@ bw_status bw_bench_make_rollout_encode(void* context, bw_error* error) {
   bw_rollout_encode_args* a = &w->args.rollout_encode;
   BW_TRY(find_game("connect4", &a->game, &game, error));
   a->rows = GAMES;
-  a->inputs = game->inputs;
+  a->max_features = game->max_features;
   BW_TRY(bytes(w, GAMES * (int64_t)sizeof(bw_game_setup), &a->rollout.setups, error));
   BW_TRY(states(w, game, GAMES, &a->rollout.states, error));
   BW_TRY(ints(w, GAMES, 0, 1, &a->row_games, error));
-  return reals(w, GAMES * a->inputs, 0, 0, &a->x, error);
+  return bytes(w, GAMES * (1 + a->max_features) * (int64_t)sizeof(uint16_t), &a->features, error);
+}
+
+bw_status bw_bench_make_rollout_unique(void* context, bw_error* error) {
+  work* w = context;
+  const bw_game* game = NULL;
+  w->op = BW_OP_rollout_unique;
+  bw_rollout_unique_args* a = &w->args.rollout_unique;
+  BW_TRY(find_game("connect4", &a->game, &game, error));
+  a->rows = GAMES;
+  a->slots = 2 * GAMES;
+  BW_TRY(bytes(w, GAMES * (int64_t)sizeof(bw_game_setup), &a->rollout.setups, error));
+  BW_TRY(states(w, game, GAMES, &a->rollout.states, error));
+  BW_TRY(ints(w, GAMES, 0, 1, &a->row_games, error));
+  BW_TRY(ints(w, GAMES, 0, 0, &a->unique_games, error));
+  BW_TRY(ints(w, GAMES, 0, 0, &a->row_heads, error));
+  BW_TRY(ints(w, 1, 0, 0, &a->count, error));
+  BW_TRY(ints(w, a->slots, 0, 0, &a->table, error));
+  return bytes(w, GAMES * (int64_t)sizeof(uint64_t), &a->keys, error);
 }
 
 bw_status bw_bench_make_sample_gather(void* context, bw_error* error) {
@@ -233,7 +297,7 @@ bw_status bw_bench_make_sample_gather(void* context, bw_error* error) {
   bw_sample_gather_args* a = &w->args.sample_gather;
   BW_TRY(find_game("connect4", &a->game, &game, error));
   a->rows = ROWS;
-  a->inputs = game->inputs;
+  a->max_features = game->max_features;
   const int64_t records = GAMES * 10;
   BW_TRY(states(w, game, records, &a->rollout.record_states, error));
   BW_TRY(ints(w, records, 3, 0, &a->rollout.record_actions, error));
@@ -241,7 +305,7 @@ bw_status bw_bench_make_sample_gather(void* context, bw_error* error) {
   BW_TRY(reals(w, records, -1, 1, &a->rollout.record_advantages, error));
   BW_TRY(reals(w, records, -1, 1, &a->rollout.record_returns, error));
   BW_TRY(ints(w, ROWS, 17, 79, &a->order, error));  // scattered, as a shuffle leaves them
-  BW_TRY(reals(w, ROWS * a->inputs, 0, 0, &a->x, error));
+  BW_TRY(bytes(w, ROWS * (1 + a->max_features) * (int64_t)sizeof(uint16_t), &a->features, error));
   BW_TRY(ints(w, ROWS, 0, 0, &a->masks, error));
   BW_TRY(ints(w, ROWS, 0, 0, &a->actions, error));
   BW_TRY(reals(w, ROWS, 0, 0, &a->log_probs, error));

@@ -10,7 +10,8 @@ typedef struct work {
   int index;
   int64_t games;
   bw_rollout_buffers rollout;
-  bw_ref list, rows, count, x, head;
+  bw_ref list, rows, count, unique_games, row_heads, table, keys, features, head;
+  int64_t slots;
 } work;
 
 static bw_status make(work* w, const bw_bench_entry* entry, const bw_bench_request* request, bw_error* error) {
@@ -40,7 +41,12 @@ static bw_status make(work* w, const bw_bench_entry* entry, const bw_bench_reque
   BW_TRY(bw_bench_ints(device, w->games, 0, 1, &w->list, error));
   BW_TRY(bw_bench_bytes(device, games * 4, &w->rows, error));
   BW_TRY(bw_bench_bytes(device, 4, &w->count, error));
-  BW_TRY(bw_bench_bytes(device, games * (size_t)w->game->inputs * 4, &w->x, error));
+  for (w->slots = 1; w->slots < 2 * w->games;) w->slots *= 2;
+  BW_TRY(bw_bench_bytes(device, games * 4, &w->unique_games, error));
+  BW_TRY(bw_bench_bytes(device, games * 4, &w->row_heads, error));
+  BW_TRY(bw_bench_bytes(device, (size_t)w->slots * 4, &w->table, error));
+  BW_TRY(bw_bench_bytes(device, games * 8, &w->keys, error));
+  BW_TRY(bw_bench_bytes(device, games * (size_t)(1 + w->game->max_features) * 2, &w->features, error));
   return bw_bench_reals(device, w->games * (w->game->actions + 1), -1, 1, &w->head, error);
 }
 
@@ -62,10 +68,16 @@ static bw_status play(work* w, double* moves, bw_error* error) {
               .count = w->count, .games = w->games);
     device->backend->download(device, &rows, w->count, sizeof rows);
     if (rows == 0) return bw_device_sync(device, error);
-    BW_LAUNCH(device, rollout_encode, .game = w->index, .rollout = w->rollout, .row_games = w->rows, .x = w->x,
-              .rows = rows, .inputs = w->game->inputs);
-    BW_LAUNCH(device, rollout_act, .game = w->index, .rollout = w->rollout, .row_games = w->rows, .head = w->head,
-              .seed = 1, .rows = rows, .max_plies = w->game->max_plies, .temperature = 1, .record = 1);
+    int32_t unique = 0;
+    BW_LAUNCH(device, rollout_unique, .game = w->index, .rollout = w->rollout, .row_games = w->rows,
+              .unique_games = w->unique_games, .row_heads = w->row_heads, .count = w->count, .table = w->table,
+              .keys = w->keys, .rows = rows, .slots = w->slots);
+    device->backend->download(device, &unique, w->count, sizeof unique);
+    BW_LAUNCH(device, rollout_encode, .game = w->index, .rollout = w->rollout, .row_games = w->unique_games,
+              .features = w->features, .rows = unique, .max_features = w->game->max_features);
+    BW_LAUNCH(device, rollout_act, .game = w->index, .rollout = w->rollout, .row_games = w->rows,
+              .row_heads = w->row_heads, .head = w->head, .seed = 1, .rows = rows, .max_plies = w->game->max_plies,
+              .temperature = 1, .record = 1);
     *moves += rows;
   }
 }

@@ -46,7 +46,7 @@ static void run_update(void* context, int64_t first, int64_t last, int worker) {
   }
 }
 
-static void choose(bw_roof_meter* meter, bw_isa isa) {
+static void choose(bw_roof_meter* meter, bw_isa isa, bw_precision precision) {
   meter->probe = bw_roof_probe_portable;
   meter->update = bw_roof_update_portable;
 #ifdef BW_HAVE_AVX2
@@ -61,14 +61,19 @@ static void choose(bw_roof_meter* meter, bw_isa isa) {
     meter->update = bw_roof_update_avx512;
   }
 #endif
+#ifdef BW_HAVE_AVX512BF16
+  if (precision == BW_PRECISION_BF16) meter->probe = bw_roof_probe_avx512bf16;
+#endif
   (void)isa;  // there may be one only
+  (void)precision;
 }
 
-bw_status bw_roof_meter_create(bw_isa isa, int threads, size_t footprint, bw_roof_meter** out, bw_error* error) {
+bw_status bw_roof_meter_create(bw_isa isa, bw_precision precision, int threads, size_t footprint, bw_roof_meter** out,
+                               bw_error* error) {
   *out = NULL;
   bw_roof_meter* meter = calloc(1, sizeof *meter);
   if (!meter) return bw_fail_memory(error, "roof", "the probe", sizeof *meter, 0);
-  choose(meter, isa);
+  choose(meter, isa, precision);
   bw_status status = bw_pool_create(threads, &meter->pool, error);
   if (status == BW_OK) {
     meter->sinks = calloc((size_t)threads * LINE, sizeof *meter->sinks);

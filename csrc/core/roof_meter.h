@@ -15,10 +15,11 @@ typedef struct bw_roof_meter bw_roof_meter;
 
 // footprint: bytes that the probe of bandwidth goes over, all threads together, so that it reads the rate of the cache
 // that work of this size would use; 0: no such probe. Starts threads - 1 threads of its own.
-bw_status bw_roof_meter_create(bw_isa isa, int threads, size_t footprint, bw_roof_meter** meter, bw_error* error);
+bw_status bw_roof_meter_create(bw_isa isa, bw_precision precision, int threads, size_t footprint, bw_roof_meter** meter,
+                               bw_error* error);
 void bw_roof_meter_destroy(bw_roof_meter* meter);  // NULL is allowed
 
-// Multiply-adds of all threads for about `seconds`, GFLOP/s: the best of short runs.
+// Multiply-adds of the precision on all threads for about `seconds`, GFLOP/s: the best of short runs.
 double bw_roof_meter_flops(bw_roof_meter* meter, double seconds);
 // y[i] += s * x[i], counted as three transfers (nothing is fetched that is not counted), GB/s: the best of short runs.
 // 0 without a footprint.

@@ -7,6 +7,12 @@ static bw_bench_request request(int threads) {
   return (bw_bench_request){.threads = threads, .precision = "fp32", .seconds = 0, .warm_up = false};
 }
 
+static bool has_bf16(void) {
+  bw_isa isa;
+  REQUIRE(bw_isa_choose(&isa, NULL) == BW_OK);
+  return bw_bf16_available(isa);
+}
+
 static bool is_iteration(int index) { return strncmp(bw_bench_at(index)->name, "iteration/", 10) == 0; }
 
 static void test_list(void) {
@@ -39,14 +45,15 @@ static void check_row(const bw_bench_case* of, const bw_bench_row* row) {
             row->roof_fraction);
 }
 
-static void test_cases(void) {
+static void test_cases(const char* precision) {
   for (int i = 0; i < bw_bench_count(); ++i) {
     const bw_bench_case* of = bw_bench_at(i);
 #ifdef BW_SANITIZED
     if (!strcmp(of->name, "iteration/connect4")) continue;  // a minute there, and the code of tic-tac-toe's
 #endif
     for (int threads = 1; threads <= (is_iteration(i) ? 1 : 2); ++threads) {
-      const bw_bench_request how = request(threads);
+      bw_bench_request how = request(threads);
+      how.precision = precision;
       bw_bench_result result;
       bw_bench_row row;
       bw_error error = {0};
@@ -125,6 +132,10 @@ static void test_refusals(void) {
   CHECK(bw_bench_run(2, &how, &result, &error) == BW_OPTION);
   CHECK_EQ_STR(error.path, "precision");
   CHECK_EQ_STR(error.received, "fp8");
+  how.precision = "bf16";
+  const bw_status bf16 = bw_bench_run(2, &how, &result, &error);
+  CHECK(bf16 == (has_bf16() ? BW_OK : BW_OPTION));
+  if (bf16 == BW_OK) bw_bench_free(&result);
   int asked = 0;
   how = request(1);
   how.seconds = 1e9;
@@ -139,15 +150,20 @@ static void test_meter(void) {
     if (!bw_isa_available((bw_isa)isa)) continue;
     bw_roof_meter* meter = NULL;
     bw_error error;
-    REQUIRE(bw_roof_meter_create((bw_isa)isa, 2, 100000, &meter, &error) == BW_OK);
+    REQUIRE(bw_roof_meter_create((bw_isa)isa, BW_PRECISION_FP32, 2, 100000, &meter, &error) == BW_OK);
     CHECK(bw_roof_meter_flops(meter, 0) > 0);
     CHECK(bw_roof_meter_bytes(meter, 0) > 0);
     bw_roof_meter_destroy(meter);
-    REQUIRE(bw_roof_meter_create((bw_isa)isa, 1, 0, &meter, &error) == BW_OK);
+    REQUIRE(bw_roof_meter_create((bw_isa)isa, BW_PRECISION_FP32, 1, 0, &meter, &error) == BW_OK);
     CHECK(bw_roof_meter_bytes(meter, 0) == 0);
     bw_roof_meter_destroy(meter);
   }
   bw_roof_meter_destroy(NULL);
+  if (!has_bf16()) return;
+  bw_roof_meter* meter = NULL;
+  REQUIRE(bw_roof_meter_create(BW_ISA_AVX512, BW_PRECISION_BF16, 2, 0, &meter, NULL) == BW_OK);
+  CHECK(bw_roof_meter_flops(meter, 0) > 0);
+  bw_roof_meter_destroy(meter);
 }
 
 int main(void) {
@@ -157,6 +173,7 @@ int main(void) {
   test_refusals();
   test_meter();
   test_iteration_flops();
-  test_cases();
+  test_cases("fp32");
+  if (has_bf16()) test_cases("bf16");
   return check_summary("bench");
 }
