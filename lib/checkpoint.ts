@@ -118,6 +118,23 @@ export async function writeAtomic(path: string, data: Uint8Array | string, runni
   await removeStale(directory).catch(() => {});
 }
 
+/**
+ * Refuses a path that {@link writeAtomic} could not write, before there is anything to write.
+ *
+ * @throws {@link IoError}
+ */
+export async function checkWritable(path: string): Promise<void> {
+  const target = await targetOf(path);
+  const temporary = temporaryName(dirname(target), basename(target));
+  try {
+    await (await open(temporary, "wx")).close();
+  } catch (error) {
+    throw ioError(error, path, "cannot write");
+  } finally {
+    await removeTemporary(temporary);
+  }
+}
+
 /** What this library adds to a checkpoint's metadata, beside what the engine keeps there. */
 export interface CheckpointMetadata {
   readonly config: ResolvedOptions;

@@ -25,5 +25,6 @@ export type {
 } from "./events.js";
 export * from "./names.gen.js";
 export { resolveOptions } from "./options.js";
-export type { ProfileRow } from "./profile.js";
+export type { MemoryRoof, ProfileRow, Roof } from "./profile.js";
 export { type LoadArguments, type Plan, SelfPlay, type TensorInfo, type TrainArguments } from "./selfplay.js";
+export { Trace, type TraceArguments, type TraceEvent, type TraceFile } from "./trace.js";

@@ -76,9 +76,29 @@ export interface NativeSpan {
 
 export interface NativeProfile {
   readonly spans: readonly NativeSpan[];
-  /** Measured peaks, of arithmetic in the run's precision; 0 until measured. */
+  /** Measured peaks with so many threads; all 0 until measured, those of a cache also where there is none. */
+  readonly threads: number;
+  /** In the run's precision. */
   readonly gflops: number;
+  readonly gflopsFp32: number;
+  /** 0 where there is no bf16. */
+  readonly gflopsBf16: number;
   readonly gbytes: number;
+  readonly l2Gbytes: number;
+  readonly l2Bytes: number;
+  readonly l3Gbytes: number;
+  readonly l3Bytes: number;
+}
+
+/** Events of a timeline, `TRACE_COLUMNS` numbers each. */
+export interface NativeEvents {
+  readonly names: readonly string[];
+  /** Name and group as indices of `names` (group -1: a phase), thread, start and end (ns), flops, bytes, threads. */
+  readonly rows: Float64Array;
+  /** Events that found no room. */
+  readonly dropped: number;
+  /** Threads that events may be of. */
+  readonly threads: number;
 }
 
 export interface NativeStarted {
@@ -119,6 +139,10 @@ export interface NativeEngine {
   measureRoof(): Promise<{ gflops: number; gbytes: number }>;
   profile(): NativeProfile;
   profileReset(): Promise<void>;
+  /** Records events: at most `capacity` a thread between two calls of `traceTake`. */
+  traceStart(capacity: number): Promise<void>;
+  traceTake(): Promise<NativeEvents>;
+  traceStop(): Promise<void>;
   cancel(): void;
   close(): Promise<void>;
 }
@@ -226,6 +250,8 @@ export interface NativeAddon {
   ): Promise<{ count: number; samples: Float64Array; profile: readonly NativeSpan[] }>;
   /** What samples come to; they may be those of several runs, one after the other. */
   benchRow(samples: Float64Array): Outcome<"row", NativeBenchRow>;
+  /** The clock of events, in ns. */
+  clock(): number;
 }
 
 let loaded: { readonly addon: NativeAddon; readonly path: string } | undefined;

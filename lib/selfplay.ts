@@ -49,7 +49,8 @@ import {
   type SelfPlayOptions,
   toEntries,
 } from "./options.js";
-import { type ProfileRow, toProfile } from "./profile.js";
+import { type ProfileRow, type Roof, toProfile, toRoof } from "./profile.js";
+import { Trace, type TraceArguments } from "./trace.js";
 
 /** What a run will allocate. */
 export interface Plan {
@@ -142,6 +143,7 @@ export class SelfPlay implements AsyncDisposable {
   #stopped: "certificate" | null = null;
   #source: string | null = null;
   #withoutOpponents = false;
+  #trace: Trace | null = null;
 
   private constructor(engine: NativeEngine, started: NativeStarted) {
     this.#engine = engine;
@@ -313,14 +315,20 @@ export class SelfPlay implements AsyncDisposable {
       while (timed ? this.seconds < limit : done < total) {
         // From 0 at the first iteration to 1 at the last: the last one runs at a schedule's final value.
         const progress = timed ? Math.min(1, this.seconds / limit) : done / Math.max(1, total - 1);
+        if (this.#trace && this.#trace.iterations >= this.#trace.limit) await this.#trace.stop();
+        const trace = this.#trace?.recording ? this.#trace : null;
+        const start = trace ? native().clock() : 0;
         const raw = await this.#iterate(progress, signal);
+        const end = trace ? native().clock() : 0;
         done = raw.index;
         this.#stopped = null;
         const evaluation = every > 0 && done % every === 0 ? await this.evaluate() : null;
         if (run.stopAtCertificate && evaluation?.certificate?.argmax.exploitability === 0) {
           this.#stopped = "certificate";
         }
-        yield toIteration(raw, this.seconds, evaluation, this.#stopped);
+        const iteration = toIteration(raw, this.seconds, evaluation, this.#stopped);
+        await trace?.iterated(iteration, start, end);
+        yield iteration;
         if (this.#stopped) return;
       }
     } finally {
@@ -374,6 +382,10 @@ export class SelfPlay implements AsyncDisposable {
    * uniformly random play (exact there, otherwise 2,000 games).
    */
   async evaluate(): Promise<Evaluation> {
+    return this.#trace ? this.#trace.during("evaluate", () => this.#evaluate()) : this.#evaluate();
+  }
+
+  async #evaluate(): Promise<Evaluation> {
     let exact: Awaited<ReturnType<NativeEngine["certify"]>> | null = null;
     try {
       exact = await this.#engine.certify();
@@ -445,10 +457,50 @@ export class SelfPlay implements AsyncDisposable {
     return Array.isArray(moves) ? positions : positions[0]!;
   }
 
-  /** Where the time went since the run was made, as of the last finished iteration. */
+  /** Where the time went since the run was made or {@link resetProfile}, as of the last finished iteration. */
   profile(): ProfileRow[] {
     this.#assertOpen("profile");
     return toProfile(this.#engine.profile());
+  }
+
+  /** Lets {@link profile} begin anew, for example after the first iteration, which is slower. */
+  async resetProfile(): Promise<void> {
+    await settled(this.#engine.profileReset());
+  }
+
+  /** What this machine can do at most with the run's threads: measured once a process, in about 300 ms. */
+  async roof(): Promise<Roof> {
+    await this.#measureRoof();
+    return toRoof(this.#engine.profile())!;
+  }
+
+  /**
+   * Records what each thread does, from here on. A run has one recording at a time: another one ends it.
+   *
+   * @example
+   * ```ts
+   * const trace = await run.trace({ iterations: 3 });
+   * for await (const it of run.train({ iterations: 3 })) console.log(it.index);
+   * await trace.stop();
+   * await trace.save("trace.json"); // open it in ui.perfetto.dev
+   * ```
+   */
+  async trace(args: TraceArguments = {}): Promise<Trace> {
+    checkArguments(args, "trace", ["iterations", "capacity"]);
+    const { iterations = 10, capacity = 200_000 } = args;
+    checkNumber(iterations, "trace.iterations", 1, 1e6, true);
+    checkNumber(capacity, "trace.capacity", 1, 1e9, true);
+    this.#assertOpen("trace");
+    await this.#trace?.stop();
+    await settled(this.#engine.traceStart(capacity));
+    const { game, run } = this.options;
+    const about = { game: game.name, seed: run.seed, version: native().version };
+    this.#trace = new Trace(this.#engine, iterations, {
+      game: game.name,
+      about,
+      roof: () => toRoof(this.#engine.profile()),
+    });
+    return this.#trace;
   }
 
   /** A copy of the weights as the last finished iteration left them. See {@link tensors} for what lies where. */
@@ -469,8 +521,8 @@ export class SelfPlay implements AsyncDisposable {
    */
   async save(path: string): Promise<void> {
     if (typeof path !== "string" || path === "" || path.includes("\0")) refuse("save.path", path, "the name of a file");
-    const bytes = await this.#encode(true, {});
-    await writeAtomic(path, bytes);
+    const work = async () => writeAtomic(path, await this.#encode(true, {}));
+    await (this.#trace ? this.#trace.during("checkpoint", work) : work());
   }
 
   async #encode(bundle: boolean, opponents: Readonly<Record<string, string>>): Promise<Uint8Array> {

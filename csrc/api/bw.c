@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "../backends/backends.h"
-#include "../core/roof.h"
 #include "../device/dialect_cpu.h"
 #include "../games/game.h"
 #include "../kernels/policy.h"
@@ -241,14 +240,19 @@ static bw_status judge_policy(void* context, const void* states, int count, floa
 }
 
 bw_status bw_selfplay_certify(bw_selfplay* selfplay, bw_certificate* certificate, bw_error* error) {
-  return bw_judge_policy(selfplay->run->game, judge_policy, selfplay->run, certificate, error);
+  const uint64_t start = bw_now_ns();
+  const bw_status status = bw_judge_policy(selfplay->run->game, judge_policy, selfplay->run, certificate, error);
+  bw_prof_phase(&selfplay->device->prof, "evaluate", start, bw_now_ns());
+  return status;
 }
 
 bw_status bw_selfplay_versus_random(bw_selfplay* selfplay, int64_t games, bool argmax, bw_shares* first,
                                     bw_shares* second, bw_error* error) {
   int64_t results[2][3];
   if (games < 2) return bw_fail_option(error, "versus_random", "games", "fewer than 2", "at least 2");
+  const uint64_t start = bw_now_ns();
   BW_TRY(bw_run_versus_random(selfplay->run, games, argmax, results, error));
+  bw_prof_phase(&selfplay->device->prof, "evaluate", start, bw_now_ns());
   bw_shares* shares[2] = {first, second};
   for (int seat = 0; seat < 2; ++seat) {
     const double total = (double)(results[seat][0] + results[seat][1] + results[seat][2]);
@@ -263,7 +267,10 @@ bw_status bw_selfplay_versus_random(bw_selfplay* selfplay, int64_t games, bool a
 
 bw_status bw_selfplay_save(bw_selfplay* selfplay, bool bundle_pool, const bw_metadata* extra, int extra_count,
                            uint8_t** bytes, size_t* size, bw_error* error) {
-  return bw_run_save(selfplay->run, bundle_pool, extra, extra_count, bytes, size, error);
+  const uint64_t start = bw_now_ns();
+  const bw_status status = bw_run_save(selfplay->run, bundle_pool, extra, extra_count, bytes, size, error);
+  bw_prof_phase(&selfplay->device->prof, "checkpoint", start, bw_now_ns());
+  return status;
 }
 
 bw_status bw_selfplay_load(bw_selfplay* selfplay, const uint8_t* bytes, size_t size, bw_error* error) {
@@ -302,9 +309,18 @@ bw_status bw_selfplay_pool_put(bw_selfplay* selfplay, int slot, const float* wei
 const bw_prof* bw_selfplay_profile(const bw_selfplay* selfplay) { return &selfplay->device->prof; }
 void bw_selfplay_profile_reset(bw_selfplay* selfplay) { bw_prof_reset(&selfplay->device->prof); }
 
+bw_status bw_selfplay_timeline_start(bw_selfplay* selfplay, int64_t capacity, bw_error* error) {
+  return bw_prof_timeline_start(&selfplay->device->prof, selfplay->device->threads, capacity, error);
+}
+void bw_selfplay_timeline_stop(bw_selfplay* selfplay) { bw_prof_timeline_stop(&selfplay->device->prof); }
+void bw_selfplay_timeline_clear(bw_selfplay* selfplay) { bw_prof_timeline_clear(&selfplay->device->prof); }
+const bw_timeline* bw_selfplay_timeline(const bw_selfplay* selfplay) { return selfplay->device->prof.timeline; }
+
 bw_status bw_selfplay_measure_roof(bw_selfplay* selfplay, double* gflops, double* gbytes, bw_error* error) {
   BW_TRY(bw_roof_measure(selfplay->isa, bw_cpu_device_pool(selfplay->device), &selfplay->roof, error));
   *gflops = peak_gflops(selfplay);
   *gbytes = selfplay->roof.gbytes;
   return BW_OK;
 }
+
+const bw_roof* bw_selfplay_roof(const bw_selfplay* selfplay) { return &selfplay->roof; }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "../core/prof.h"
+#include "../core/roof.h"
 #include "../core/safetensors.h"
 #include "../core/status.h"
 #include "../games/registry.h"
@@ -143,9 +144,20 @@ bw_status bw_selfplay_pool_put(bw_selfplay* run, int slot, const float* weights,
 // Spans since create or the last reset, in order of first use. The pointer is valid until the next call.
 const bw_prof* bw_selfplay_profile(const bw_selfplay* run);
 void bw_selfplay_profile_reset(bw_selfplay* run);
-// Measures the roof (about 250 ms) so that bw_iteration.roofline and profile shares are filled. *gflops is the peak of
+
+// The timeline: every op as an event of each thread that works on it, phases around them ("collect", "update",
+// "evaluate", "checkpoint"). Room for `capacity` events a thread is taken now, and events beyond it are counted; the
+// reader clears it now and then. Costs nothing while it is off. BW_OPTION for a capacity below 1, BW_MEMORY.
+bw_status bw_selfplay_timeline_start(bw_selfplay* run, int64_t capacity, bw_error* error);
+void bw_selfplay_timeline_stop(bw_selfplay* run);
+void bw_selfplay_timeline_clear(bw_selfplay* run);
+// NULL while it is off. Valid until the next call; event times are those of bw_now_ns.
+const bw_timeline* bw_selfplay_timeline(const bw_selfplay* run);
+
+// Measures the roof (about 300 ms) so that bw_iteration.roofline and profile shares are filled. *gflops is the peak of
 // run.precision.
 bw_status bw_selfplay_measure_roof(bw_selfplay* run, double* gflops, double* gbytes, bw_error* error);
+const bw_roof* bw_selfplay_roof(const bw_selfplay* run);  // as it was measured; all 0 before
 
 #ifdef __cplusplus
 }

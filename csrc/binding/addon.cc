@@ -263,6 +263,11 @@ Napi::Value LockFile(const Napi::CallbackInfo& info) {
 #endif
 }
 
+// clock(): the engine's clock in ns, that of a trace's events.
+Napi::Value Clock(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(bw_now_ns()));
+}
+
 // The doors that JavaScript uses; the function's name is its data.
 template <Function function>
 Napi::Value Promises(const Napi::CallbackInfo& info) {
@@ -309,6 +314,7 @@ static Napi::Value Initialize(Napi::Env env, Napi::Object exports) {
   Export<BenchCases>(env, exports, "benchCases");
   Export<Promises<BenchRun>>(env, exports, "benchRun");
   Export<Gives<BenchRow>>(env, exports, "benchRow");
+  Export<Clock>(env, exports, "clock");
   return exports;
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <map>
 
 namespace bellows {
 
@@ -183,6 +184,51 @@ Napi::Array SpansObject(Napi::Env env, const bw_prof& prof) {
     array.Set(static_cast<uint32_t>(i), object);
   }
   return array;
+}
+
+void Events::Copy(const bw_timeline& timeline) {
+  std::map<const char*, double> places;
+  auto place = [&](const char* name) {
+    if (!name) return -1.0;
+    auto [found, added] = places.try_emplace(name, static_cast<double>(names.size()));
+    if (added) names.push_back(name);
+    return found->second;
+  };
+  threads = timeline.threads;
+  size_t count = 0;
+  for (int t = 0; t < timeline.threads; ++t) count += static_cast<size_t>(timeline.lanes[t].count);
+  rows.reserve(count * kColumns);
+  for (int t = 0; t < timeline.threads; ++t) {
+    const bw_thread_events& lane = timeline.lanes[t];
+    dropped += lane.dropped;
+    for (int64_t i = 0; i < lane.count; ++i) {
+      const bw_event& event = lane.events[i];
+      const double row[kColumns] = {place(event.name),
+                                    place(event.group),
+                                    static_cast<double>(t),
+                                    static_cast<double>(event.start_ns),
+                                    static_cast<double>(event.end_ns),
+                                    event.flops,
+                                    event.bytes,
+                                    static_cast<double>(event.threads)};
+      rows.insert(rows.end(), row, row + kColumns);
+    }
+  }
+}
+
+Napi::Object EventsObject(Napi::Env env, const Events& events) {
+  Napi::Object object = Napi::Object::New(env);
+  Napi::Array names = Napi::Array::New(env, events.names.size());
+  for (size_t i = 0; i < events.names.size(); ++i) names.Set(static_cast<uint32_t>(i), events.names[i]);
+  object.Set("names", names);
+  Napi::Float64Array rows = Napi::Float64Array::New(env, events.rows.size());
+  if (!events.rows.empty() && !rows.IsEmpty()) {
+    std::memcpy(rows.Data(), events.rows.data(), events.rows.size() * sizeof(double));
+  }
+  object.Set("rows", rows);
+  object.Set("dropped", Count(env, events.dropped));
+  object.Set("threads", events.threads);
+  return object;
 }
 
 Napi::Object FileObject(Napi::Env env, const bw_safetensors& file, const uint8_t* base) {

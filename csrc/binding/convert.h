@@ -51,6 +51,20 @@ Napi::Object SharesObject(Napi::Env env, const bw_shares& shares);
 Napi::Object CertificateObject(Napi::Env env, const bw_certificate& certificate);
 Napi::Object IterationObject(Napi::Env env, const bw_iteration& iteration);
 Napi::Array SpansObject(Napi::Env env, const bw_prof& prof);
+
+// Events of a timeline by columns: name and group as places in names (group -1: the event is a phase), thread, start
+// and end in ns of bw_now_ns (exact in a double for a hundred days of uptime), flops, bytes, and the number of threads
+// whose work those are.
+struct Events {
+  static constexpr size_t kColumns = 8;
+  std::vector<const char*> names;  // static strings
+  std::vector<double> rows;
+  int64_t dropped = 0;
+  int threads = 0;  // of the timeline; 0 where it is off
+
+  void Copy(const bw_timeline& timeline);
+};
+Napi::Object EventsObject(Napi::Env env, const Events& events);
 // {metadata: {key: value}, tensors: [{name, dtype, shape, offset, bytes}]}; offset is from `base`.
 Napi::Object FileObject(Napi::Env env, const bw_safetensors& file, const uint8_t* base);
 

@@ -20,6 +20,7 @@ struct EngineState {
   uint64_t cancelled = 0;  // jobs with a ticket up to this one are cancelled
   bw_prof profile{};       // as the last job left it, for readers on the JavaScript thread
   double gflops = 0, gbytes = 0;
+  bw_roof roof{};
 
   void CancelUpTo(uint64_t ticket) {
     std::lock_guard<std::mutex> lock(mutex);
@@ -45,7 +46,9 @@ struct EngineState {
   void Snapshot() {
     const bw_prof* now = bw_selfplay_profile(run);
     std::lock_guard<std::mutex> lock(mutex);
-    if (now) profile = *now;
+    if (!now) return;
+    profile = *now;
+    profile.timeline = nullptr;  // belongs to the engine's thread
   }
 };
 
@@ -155,6 +158,9 @@ void Engine::Define(Napi::Env env, Napi::Object exports) {
       METHOD("measureRoof", MeasureRoof),
       METHOD("profile", Profile),
       METHOD("profileReset", ProfileReset),
+      METHOD("traceStart", TraceStart),
+      METHOD("traceTake", TraceTake),
+      METHOD("traceStop", TraceStop),
       METHOD("cancel", Cancel),
       METHOD("close", Close),
   };
@@ -515,6 +521,7 @@ Napi::Value Engine::MeasureRoof(const Napi::CallbackInfo& info) {
                                 std::lock_guard<std::mutex> lock(state->mutex);
                                 state->gflops = gflops;
                                 state->gbytes = gbytes;
+                                state->roof = *bw_selfplay_roof(state->run);
                                 return BW_OK;
                               },
                               [state](Napi::Env e, int&) {
@@ -533,6 +540,13 @@ Napi::Value Engine::Profile(const Napi::CallbackInfo& info) {
   object.Set("spans", SpansObject(info.Env(), state_->profile));
   object.Set("gflops", state_->gflops);
   object.Set("gbytes", state_->gbytes);
+  object.Set("threads", state_->roof.threads);
+  object.Set("gflopsFp32", state_->roof.gflops);
+  object.Set("gflopsBf16", state_->roof.gflops_bf16);
+  object.Set("l2Gbytes", state_->roof.l2_gbytes);
+  object.Set("l2Bytes", static_cast<double>(state_->roof.l2_bytes));
+  object.Set("l3Gbytes", state_->roof.l3_gbytes);
+  object.Set("l3Bytes", static_cast<double>(state_->roof.l3_bytes));
   return object;
 }
 
@@ -542,6 +556,45 @@ Napi::Value Engine::ProfileReset(const Napi::CallbackInfo& info) {
                               "selfplay.profileReset",
                               [state](int&, bw_error*) {
                                 bw_selfplay_profile_reset(state->run);
+                                return BW_OK;
+                              },
+                              [](Napi::Env e, int&) { return e.Undefined(); }));
+}
+
+// traceStart(capacity): records events from here on, at most so many a thread between two calls of traceTake().
+Napi::Value Engine::TraceStart(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!info[0].IsNumber()) return WrongArguments(env, "traceStart(capacity)");
+  int64_t capacity = info[0].As<Napi::Number>().Int64Value();
+  std::shared_ptr<EngineState> state = state_;
+  return Post(env, MakeJob<int>(
+                       "selfplay.trace",
+                       [state, capacity](int&, bw_error* error) {
+                         return bw_selfplay_timeline_start(state->run, capacity, error);
+                       },
+                       [](Napi::Env e, int&) { return e.Undefined(); }));
+}
+
+// traceTake(): the events since the last call, which are then forgotten.
+Napi::Value Engine::TraceTake(const Napi::CallbackInfo& info) {
+  std::shared_ptr<EngineState> state = state_;
+  return Post(info.Env(), MakeJob<Events>(
+                              "selfplay.trace",
+                              [state](Events& events, bw_error*) {
+                                const bw_timeline* timeline = bw_selfplay_timeline(state->run);
+                                if (timeline) events.Copy(*timeline);
+                                bw_selfplay_timeline_clear(state->run);
+                                return BW_OK;
+                              },
+                              [](Napi::Env e, Events& events) { return EventsObject(e, events); }));
+}
+
+Napi::Value Engine::TraceStop(const Napi::CallbackInfo& info) {
+  std::shared_ptr<EngineState> state = state_;
+  return Post(info.Env(), MakeJob<int>(
+                              "selfplay.trace",
+                              [state](int&, bw_error*) {
+                                bw_selfplay_timeline_stop(state->run);
                                 return BW_OK;
                               },
                               [](Napi::Env e, int&) { return e.Undefined(); }));

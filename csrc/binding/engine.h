@@ -39,6 +39,9 @@ class Engine {
   Napi::Value MeasureRoof(const Napi::CallbackInfo& info);
   Napi::Value Profile(const Napi::CallbackInfo& info);
   Napi::Value ProfileReset(const Napi::CallbackInfo& info);
+  Napi::Value TraceStart(const Napi::CallbackInfo& info);
+  Napi::Value TraceTake(const Napi::CallbackInfo& info);
+  Napi::Value TraceStop(const Napi::CallbackInfo& info);
   Napi::Value Cancel(const Napi::CallbackInfo& info);
   Napi::Value Close(const Napi::CallbackInfo& info);
 

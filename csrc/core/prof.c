@@ -40,10 +40,21 @@ void bw_prof_add_amount(bw_prof* prof, const char* name, uint64_t ns, uint64_t c
   span->bytes += bytes;
 }
 
+static void record(const bw_timeline* timeline, int thread, const bw_event* event) {
+  bw_thread_events* lane = &timeline->lanes[thread];
+  if (lane->count < timeline->capacity) {
+    lane->events[lane->count++] = *event;
+  } else {
+    ++lane->dropped;
+  }
+}
+
 void bw_prof_add_span(bw_prof* prof, const char* name, uint64_t start_ns, uint64_t end_ns, uint64_t calls, double flops,
                       double bytes) {
   bw_prof_add_amount(prof, name, end_ns - start_ns, calls, flops, bytes);
-  bw_prof_event(prof, 0, name, start_ns, end_ns, flops, bytes);
+  if (!prof->timeline) return;
+  const bw_event event = {name, prof->group, start_ns, end_ns, flops, bytes, prof->timeline->threads};
+  record(prof->timeline, 0, &event);
 }
 
 void bw_prof_add(bw_prof* prof, const char* name, uint64_t start_ns, double flops, double bytes) {
@@ -98,25 +109,15 @@ void bw_prof_timeline_stop(bw_prof* prof) {
   prof->timeline = NULL;
 }
 
-static void record(const bw_timeline* timeline, int thread, bw_event event) {
-  bw_thread_events* lane = &timeline->lanes[thread];
-  if (lane->count == timeline->capacity) {
-    ++lane->dropped;
-    return;
-  }
-  lane->events[lane->count++] = event;
-}
-
 void bw_prof_event(bw_prof* prof, int thread, const char* name, uint64_t start_ns, uint64_t end_ns, double flops,
                    double bytes) {
   if (!prof->timeline) return;
-  record(
-      prof->timeline, thread,
-      (bw_event){
-          .name = name, .group = prof->group, .start_ns = start_ns, .end_ns = end_ns, .flops = flops, .bytes = bytes});
+  const bw_event event = {name, prof->group, start_ns, end_ns, flops, bytes, 1};
+  record(prof->timeline, thread, &event);
 }
 
 void bw_prof_phase(bw_prof* prof, const char* name, uint64_t start_ns, uint64_t end_ns) {
   if (!prof->timeline) return;
-  record(prof->timeline, 0, (bw_event){.name = name, .start_ns = start_ns, .end_ns = end_ns});
+  const bw_event event = {name, NULL, start_ns, end_ns, 0, 0, 1};
+  record(prof->timeline, 0, &event);
 }

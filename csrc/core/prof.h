@@ -28,7 +28,8 @@ typedef struct bw_event {
   const char* name;   // static string
   const char* group;  // the phase in which it ran; NULL for an event that is a phase
   uint64_t start_ns, end_ns;
-  double flops, bytes;
+  double flops, bytes;  // of the threads below, together
+  int threads;          // 1: this thread's own work; all of them: an op that was timed as a whole
 } bw_event;
 
 // The events of one thread, in the order in which they ended. A multiple of a cache line: each thread writes its own.
@@ -56,7 +57,8 @@ uint64_t bw_now_ns(void);  // monotonic clock
 
 void bw_prof_reset(bw_prof* prof);  // the spans; leaves the phase and the timeline
 
-// Spans are added by the thread that owns prof, and each is an event of thread 0 if it has a beginning and an end.
+// Spans are added by the thread that owns prof, and each that has a beginning and an end is an event of thread 0, too,
+// with the work of all threads.
 // A full table drops spans with a new name and goes on counting those that it has.
 // Adds one call of `name` that began at start_ns and ends now.
 void bw_prof_add(bw_prof* prof, const char* name, uint64_t start_ns, double flops, double bytes);
@@ -73,8 +75,9 @@ bw_status bw_prof_timeline_start(bw_prof* prof, int threads, int64_t capacity, b
 void bw_prof_timeline_clear(bw_prof* prof);  // forgets the events and the drops
 void bw_prof_timeline_stop(bw_prof* prof);   // switches it off and frees it
 
-// An event of worker `thread` of a pool, written by that worker: lanes are not shared, so there are no locks. Whoever
-// reads or clears the timeline does it between two jobs of the pool. Nothing while the timeline is off.
+// An event of worker `thread` of a pool, with the work of that worker alone, written by it: lanes are not shared, so
+// there are no locks. Whoever reads or clears the timeline does it between two jobs of the pool. Nothing while the
+// timeline is off.
 void bw_prof_event(bw_prof* prof, int thread, const char* name, uint64_t start_ns, uint64_t end_ns, double flops,
                    double bytes);
 // An event of thread 0 that is a phase: those of its ops lie inside it.

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "cache.h"
 #include "compiler.h"
 #include "posix.h"
 #include "prof.h"
@@ -44,6 +45,10 @@ enum {
 };
 static const int64_t kRounds = 200000;         // below a millisecond
 static const uint64_t kProbeTime = 60000000u;  // ns; long enough for the clock to settle, best run counts
+static const uint64_t kCacheTime = 20000000u;
+static const uint64_t kPassBytes =
+    8u << 20;  // traffic of a thread in one run of a cache: many times what a start costs
+static const uint64_t kMostBytes = 8u << 20;  // of a thread's arrays
 
 typedef struct probe_task {
   bw_roof_probe probe;
@@ -105,6 +110,71 @@ static double measure_bytes(bw_pool* pool, float* arrays[3]) {
   return best;
 }
 
+typedef struct cache_task {
+  bw_roof_update update;
+  float* arrays;  // [threads][2][floats]
+  int64_t floats;
+  int64_t passes;
+} cache_task;
+
+static void fill_cache(void* context, int64_t first, int64_t last, int worker) {
+  (void)worker;
+  const cache_task* task = context;
+  for (int64_t i = first * 2 * task->floats; i < last * 2 * task->floats; ++i) task->arrays[i] = 1;
+}
+
+static void run_cache(void* context, int64_t first, int64_t last, int worker) {
+  (void)worker;
+  const cache_task* task = context;
+  for (int64_t t = first; t < last; ++t) {
+    float* arrays = task->arrays + t * 2 * task->floats;
+    for (int64_t pass = 0; pass < task->passes; ++pass) {
+      task->update(arrays, arrays + task->floats, task->floats, 1e-6f);
+    }
+  }
+}
+
+// GB/s of y[i] += s x[i] over `bytes` a thread, all threads together.
+static bw_status measure_cache(bw_pool* pool, bw_roof_update update, uint64_t bytes, double* gbytes, bw_error* error) {
+  enum { ALIGNMENT = 64 };
+  const int threads = bw_pool_threads(pool);
+  cache_task task = {.update = update, .floats = (int64_t)(bytes / (2 * sizeof(float))) / LINE * LINE};
+  const uint64_t traffic = 3 * sizeof(float) * (uint64_t)task.floats;
+  task.passes = (int64_t)(1 + kPassBytes / traffic);
+  const size_t size = (size_t)threads * 2 * (size_t)task.floats * sizeof(float);
+  task.arrays = bw_aligned_alloc(ALIGNMENT, size);
+  if (!task.arrays) return bw_fail_memory(error, "roof", "the cache probe", size, 0);
+  bw_pool_run(pool, threads, fill_cache, &task);
+  const uint64_t begin = bw_now_ns();
+  for (uint64_t now = begin; now - begin < kCacheTime;) {
+    const uint64_t start = now;
+    bw_pool_run(pool, threads, run_cache, &task);
+    now = bw_now_ns();
+    const double rate = (double)((uint64_t)threads * (uint64_t)task.passes * traffic) / (double)(now - start + 1);
+    if (rate > *gbytes) *gbytes = rate;
+  }
+  bw_aligned_free(task.arrays);
+  return BW_OK;
+}
+
+static bw_status measure_caches(bw_pool* pool, bw_roof_update update, bw_roof* roof, bw_error* error) {
+  const uint64_t threads = (uint64_t)bw_pool_threads(pool);
+  const bw_cache l2 = bw_cache_find(2), l3 = bw_cache_find(3);
+  const uint64_t l2_share = l2.bytes / (uint64_t)l2.sharers;
+  if (l2_share >= 1u << 16) {
+    BW_TRY(measure_cache(pool, update, l2_share / 2, &roof->l2_gbytes, error));
+    roof->l2_bytes = l2.bytes * ((threads + (uint64_t)l2.sharers - 1) / (uint64_t)l2.sharers);
+  }
+  const uint64_t sharers = threads < (uint64_t)l3.sharers ? threads : (uint64_t)l3.sharers;
+  uint64_t l3_share = l3.bytes / 2 / sharers;
+  if (l3_share > kMostBytes) l3_share = kMostBytes;
+  if (l3_share > l2.bytes) {
+    BW_TRY(measure_cache(pool, update, l3_share, &roof->l3_gbytes, error));
+    roof->l3_bytes = l3.bytes * ((threads + (uint64_t)l3.sharers - 1) / (uint64_t)l3.sharers);
+  }
+  return BW_OK;
+}
+
 static bw_status measure(bw_isa isa, bw_pool* pool, bw_roof* roof, bw_error* error) {
   const int threads = bw_pool_threads(pool);
   const size_t triad_bytes = (size_t)TRIAD_FLOATS * sizeof(float);
@@ -112,14 +182,20 @@ static bw_status measure(bw_isa isa, bw_pool* pool, bw_roof* roof, bw_error* err
   probe_task task = {.probe = bw_roof_probe_portable,
                      .flops = calloc((size_t)threads * LINE, sizeof *task.flops),
                      .sinks = calloc((size_t)threads * LINE, sizeof *task.sinks)};
+  bw_roof_update update = bw_roof_update_portable;
 #ifdef BW_HAVE_AVX2
-  if (isa == BW_ISA_AVX2) task.probe = bw_roof_probe_avx2;
+  if (isa == BW_ISA_AVX2) {
+    task.probe = bw_roof_probe_avx2;
+    update = bw_roof_update_avx2;
+  }
 #endif
 #ifdef BW_HAVE_AVX512
-  if (isa == BW_ISA_AVX512) task.probe = bw_roof_probe_avx512;
-#else
-  (void)isa;
+  if (isa == BW_ISA_AVX512) {
+    task.probe = bw_roof_probe_avx512;
+    update = bw_roof_update_avx512;
+  }
 #endif
+  (void)isa;  // there may be one only
   bw_status status = BW_OK;
   if (arrays[0] && arrays[1] && arrays[2] && task.flops && task.sinks) {
     roof->threads = threads;
@@ -132,6 +208,7 @@ static bw_status measure(bw_isa isa, bw_pool* pool, bw_roof* roof, bw_error* err
     }
 #endif
     roof->gbytes = measure_bytes(pool, arrays);
+    status = measure_caches(pool, update, roof, error);
   } else {
     status = bw_fail_memory(error, "roof", "the bandwidth probe", 3 * triad_bytes, 0);
   }
@@ -156,6 +233,7 @@ bw_status bw_roof_measure(bw_isa isa, bw_pool* pool, bw_roof* roof, bw_error* er
   if (i < cached) {
     *roof = cache[i].roof;
   } else {
+    *roof = (bw_roof){0};
     status = measure(isa, pool, roof, error);
     if (status == BW_OK && cached < MAX_CACHED) {
       cache[cached].isa = isa;

@@ -14,9 +14,13 @@ typedef struct bw_roof {
   double gflops_bf16;  // the same of bf16 factors with fp32 sums; 0 where bw_bf16_available says no
   double gbytes;       // triad over arrays larger than the caches on all threads, GB/s
   int threads;
+  // y += s x over arrays that fill half of a cache, all threads together, GB/s. 0 where there is no such cache, the
+  // system does not describe it, or a thread's share of it is no larger than the cache before it.
+  double l2_gbytes, l3_gbytes;
+  uint64_t l2_bytes, l3_bytes;  // what these caches hold for all threads together; 0 where their rate is
 } bw_roof;
 
-// Measures all in about 250 ms (best of several short runs). The first call for a (isa, threads) pair measures,
+// Measures all in about 300 ms (best of several short runs). The first call for a (isa, threads) pair measures,
 // later calls in this process return the cached figure. Fails with BW_MEMORY. Thread-safe.
 bw_status bw_roof_measure(bw_isa isa, bw_pool* pool, bw_roof* roof, bw_error* error);
 

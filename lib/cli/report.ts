@@ -1,6 +1,7 @@
-// Evaluations as text for people.
+// Evaluations and profiles as text for people.
 
 import type { Evaluation, Exploit, SeatShares } from "../events.js";
+import type { ProfileRow } from "../profile.js";
 
 const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 
@@ -98,4 +99,20 @@ export function evaluationText({ certificate, versusRandom }: Evaluation): strin
   if (interval)
     text += `\n  95% interval of the argmax win share: ${percent(interval[0])} to ${percent(interval[1])}\n`;
   return text;
+}
+
+/** The rows of a profile that took the most time, as a block of text. */
+export function profileText(rows: readonly ProfileRow[], most = 5): string {
+  const top = [...rows].sort((a, b) => b.ms - a.ms).slice(0, most);
+  return table([
+    ["where the time went", "phase", "time", "GFLOP/s", "GB/s", "of roof"],
+    ...top.map(({ op, group, share, gflops, gbytes, roof, bound, memory }) => [
+      op,
+      group,
+      `${(share * 100).toFixed(1)}%`,
+      gflops.toFixed(1),
+      gbytes.toFixed(1),
+      Number.isNaN(roof) ? "" : `${(roof * 100).toFixed(0)}% ${bound === "memory" ? memory : (bound ?? "")}`.trim(),
+    ]),
+  ]);
 }

@@ -12,9 +12,10 @@ import { type Context, launcher, shellWord } from "./context.js";
 import { collect, type OptionFlags, optionEntries, optionTable, typedEntry, withGame } from "./flags.js";
 import { type ErrorLine, usage } from "./output.js";
 import { Progress } from "./progress.js";
-import { count, duration, evaluationText } from "./report.js";
+import { PROFILED, type Profile, type ProfileFlags, profileOf, Recording } from "./recording.js";
+import { count, duration, evaluationText, profileText } from "./report.js";
 
-interface TrainFlags extends OptionFlags {
+interface TrainFlags extends OptionFlags, ProfileFlags {
   readonly iterations?: string;
   readonly minutes?: string;
   readonly seed?: string;
@@ -50,6 +51,8 @@ export function registerTrain(program: Command, context: Context): void {
     .option("--config <file>", "a JSON file of options; a run's config.json is one")
     .option("--out <dir>", "directory of the run: new or empty; default runs/GAME-sSEED-TIME")
     .option("--resume <dir>", "go on with the run in this directory, exactly as if it had never stopped")
+    .option("--profile <file>", "write what each thread did when, for ui.perfetto.dev; compressed if it ends in .gz")
+    .option("--profile-iterations <n>", `iterations that --profile records, from the first; default ${PROFILED}`)
     .option("--json", "one JSON object a line on stdout: start, iteration, evaluation, checkpoint, result or error")
     .addHelpText(
       "after",
@@ -60,6 +63,7 @@ export function registerTrain(program: Command, context: Context): void {
         "  $ bellows train tictactoe --seed 7\n" +
         "  $ bellows train connect4 --minutes 10 --set rollout.opponents.pool=20 --set rollout.opponents.selfShare=0.5\n" +
         "  $ bellows train tictactoe --iterations 50 --out runs/try --json > log.jsonl\n" +
+        "  $ bellows train connect4 --iterations 5 --profile trace.json\n" +
         "  $ bellows train --resume runs/try\n",
     )
     .action((game: string | undefined, flags: TrainFlags) => train(game, flags, context));
@@ -76,8 +80,11 @@ async function train(game: string | undefined, flags: TrainFlags, context: Conte
     if (flags[flag] === "") throw usage(`--${flag} is empty`, `--${flag}`, "an empty name", "the name of a directory");
   }
   const given = [...(await optionEntries(flags)), ...flagEntries(flags)];
+  const profile = await profileOf(flags);
   await context.gracefully(() =>
-    flags.resume === undefined ? begin(game, given, flags.out, context) : resume(game, given, flags.resume, context),
+    flags.resume === undefined
+      ? begin(game, given, flags.out, profile, context)
+      : resume(game, given, flags.resume, profile, context),
   );
 }
 
@@ -104,6 +111,7 @@ async function begin(
   game: string | undefined,
   given: readonly NativeEntry[],
   out: string | undefined,
+  profile: Profile | null,
   context: Context,
 ): Promise<void> {
   if (game === undefined) {
@@ -118,7 +126,7 @@ async function begin(
     const directory = await RunDirectory.create(path, options);
     try {
       await directory.openMetrics(0);
-      await drive(run, directory, 0, context);
+      await drive(run, directory, 0, profile, context);
     } finally {
       await directory.close();
     }
@@ -131,6 +139,7 @@ async function resume(
   game: string | undefined,
   given: readonly NativeEntry[],
   path: string,
+  profile: Profile | null,
   context: Context,
 ): Promise<void> {
   const stored = await RunDirectory.config(path);
@@ -163,7 +172,7 @@ async function resume(
       const lost = await directory.openMetrics(iteration);
       if (lost > 0)
         context.output.warn(`metrics.jsonl lacks ${lost} of the ${iteration} iterations done; training goes on`);
-      await drive(run, directory, iteration, context);
+      await drive(run, directory, iteration, profile, context);
     } finally {
       await run.close();
     }
@@ -214,7 +223,13 @@ interface ResultLine extends Evaluation {
 }
 
 /** Trains from the run's present state to its end, and reports. */
-async function drive(run: SelfPlay, directory: RunDirectory, resumed: number, context: Context): Promise<void> {
+async function drive(
+  run: SelfPlay,
+  directory: RunDirectory,
+  resumed: number,
+  profile: Profile | null,
+  context: Context,
+): Promise<void> {
   const { output, signal } = context;
   const { options } = run;
   const machine = await settled(native().info(false));
@@ -244,12 +259,14 @@ async function drive(run: SelfPlay, directory: RunDirectory, resumed: number, co
       `${directory.path}${resumed > 0 ? `: going on after iteration ${resumed}` : ""}\n`,
   );
 
+  const recording = profile ? await Recording.begin(run, profile, output) : null;
+  const during = <T>(name: string, work: () => Promise<T>) => recording?.trace.during(name, work) ?? work();
   let last: Iteration | null = null;
   let saved = resumed > 0 ? resumed : -1;
   let checkpoint = join(directory.checkpoints, generationName(resumed));
   const save = async (iteration: number) => {
     if (saved === iteration) return;
-    checkpoint = await directory.saveCheckpoint(run, iteration);
+    checkpoint = await during("checkpoint", () => directory.saveCheckpoint(run, iteration));
     saved = iteration;
     await output.emit({ type: "checkpoint", iteration, path: checkpoint });
   };
@@ -262,17 +279,19 @@ async function drive(run: SelfPlay, directory: RunDirectory, resumed: number, co
     for await (const iteration of ended ? [] : run.train({ ...left, signal })) {
       const { evaluation, ...figures } = iteration;
       last = iteration;
-      await directory.appendMetrics(iteration);
+      await during("metrics", () => directory.appendMetrics(iteration));
       await output.emit({ type: "iteration", ...figures });
       if (evaluation) await output.emit({ type: "evaluation", iteration: iteration.index, ...evaluation });
       progress.update(iteration);
       if (iteration.index % options.run.checkpointEvery === 0) await save(iteration.index);
+      if (recording?.trace.recording === false) await recording.write();
     }
     signal.throwIfAborted();
   } catch (error) {
     progress.stop();
+    if (signal.aborted) await save((await run.counters()).iteration);
+    await recording?.write();
     if (signal.aborted) {
-      await save((await run.counters()).iteration);
       output.note(`Saved ${checkpoint}\nGo on with: ${launcher()} train --resume ${shellWord(directory.path)}\n`);
       throw signal.reason;
     }
@@ -285,6 +304,7 @@ async function drive(run: SelfPlay, directory: RunDirectory, resumed: number, co
   const evaluated = last?.index === iteration ? last.evaluation : null;
   const evaluation = evaluated ?? (await run.evaluate());
   if (!evaluated) await output.emit({ type: "evaluation", iteration, ...evaluation });
+  await recording?.write();
   const line: ResultLine = {
     type: "result",
     game: options.game.name,
@@ -319,7 +339,9 @@ async function drive(run: SelfPlay, directory: RunDirectory, resumed: number, co
   }
   await directory.writeResult({ line: { ...line, checkpoint: kept }, exitCode: 0 });
   printEnd(line, options, context);
+  if (last) output.text(`\n${profileText(run.profile())}`);
   await output.emit({ ...line });
+  recording?.report();
 }
 
 /** The end of a run as text: what the policy is worth, what it took, how to repeat it, how to play. */

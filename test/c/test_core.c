@@ -1,6 +1,7 @@
 // Errors, profiling spans, what the CPU can do, and the measured roof.
 #include <stdlib.h>
 
+#include "../../csrc/core/cache.h"
 #include "../../csrc/core/cpu.h"
 #include "../../csrc/core/prof.h"
 #include "../../csrc/core/roof.h"
@@ -135,6 +136,17 @@ static void test_cpu(void) {
   CHECK(bw_memory_available() > 1u << 20);
 }
 
+static void test_caches(void) {
+  uint64_t nearer = 0;
+  for (int level = 2; level <= 3; ++level) {
+    const bw_cache cache = bw_cache_find(level);
+    CHECK(cache.sharers >= 1);
+    CHECK(cache.bytes == 0 || (cache.bytes > nearer && cache.bytes < (uint64_t)1 << 40));
+    if (cache.bytes > 0) nearer = cache.bytes;
+  }
+  CHECK(bw_cache_find(9).bytes == 0);
+}
+
 static void test_roof(void) {
   for (int threads = 1; threads <= 2; ++threads) {
     bw_pool* pool;
@@ -151,8 +163,11 @@ static void test_roof(void) {
       CHECK(bw_roof_measure((bw_isa)i, pool, &again, NULL) == BW_OK);  // from the cache: the same figures
       CHECK(again.gflops == roof.gflops && again.gbytes == roof.gbytes && again.threads == threads);
       CHECK(again.gflops_bf16 == roof.gflops_bf16);
-      printf("  %s, %d threads: %.1f GFLOP/s, %.1f bf16, %.1f GB/s\n", bw_isa_name((bw_isa)i), threads, roof.gflops,
-             roof.gflops_bf16, roof.gbytes);
+      CHECK((roof.l2_bytes > 0) == (roof.l2_gbytes > 0) && (roof.l3_bytes > 0) == (roof.l3_gbytes > 0));
+      CHECK(roof.l2_bytes % (bw_cache_find(2).bytes + (bw_cache_find(2).bytes == 0)) == 0);
+      CHECK(again.l2_gbytes == roof.l2_gbytes && again.l3_bytes == roof.l3_bytes);
+      printf("  %s, %d threads: %.1f GFLOP/s, %.1f bf16, L2 %.1f, L3 %.1f, DRAM %.1f GB/s\n", bw_isa_name((bw_isa)i),
+             threads, roof.gflops, roof.gflops_bf16, roof.l2_gbytes, roof.l3_gbytes, roof.gbytes);
     }
     bw_pool_destroy(pool);
   }
@@ -162,6 +177,7 @@ int main(void) {
   test_errors();
   test_spans();
   test_cpu();
+  test_caches();
   test_roof();
   return check_summary("core");
 }

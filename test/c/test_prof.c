@@ -36,7 +36,7 @@ static void test_events(void) {
   CHECK_EQ_INT(lane->count, 3);
   const bw_event* first = &lane->events[0];
   CHECK(first->name == kForward && first->group == kCollect && first->start_ns == 100 && first->end_ns == 130);
-  CHECK(first->flops == 60 && first->bytes == 90);
+  CHECK(first->flops == 60 && first->bytes == 90 && first->threads == 2);
   CHECK(lane->events[1].group == kUpdate && lane->events[1].start_ns == start);
   CHECK(lane->events[1].end_ns >= start && lane->events[1].end_ns <= bw_now_ns());
   const bw_event* phase = &lane->events[2];
@@ -44,6 +44,7 @@ static void test_events(void) {
   lane = &prof.timeline->lanes[1];
   CHECK_EQ_INT(lane->count, 1);
   CHECK(lane->events[0].name == kPiece && lane->events[0].group == kUpdate && lane->events[0].flops == 4);
+  CHECK(lane->events[0].threads == 1);
 
   // Resetting the spans leaves events and phase alone; clearing the events leaves the spans.
   bw_prof_reset(&prof);

@@ -83,12 +83,15 @@ const cases = {
     const run = await SelfPlay.create(options);
     return {
       async step() {
+        const trace = await run.trace({ iterations: 1, capacity: 1000 });
         await Promise.all([run.evaluate(), run.policy(["", "5"]), run.weightsHash(), run.counters()]);
         const abort = new AbortController();
         const next = run.train({ ...endless, signal: abort.signal }).next();
         abort.abort();
         await next.catch(() => {});
         run.profile();
+        await trace.stop();
+        trace.toJSON();
       },
       end: () => run.close(),
     };

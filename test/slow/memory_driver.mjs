@@ -167,6 +167,9 @@ async function engineCalls() {
   await sweep("poolPut", () => settled(engine.poolPut(0, weights)), same);
   await sweep("versusRandom", () => settled(engine.versusRandom(20, true)), same);
   await sweep("measureRoof", () => settled(engine.measureRoof()), same);
+  await sweep("traceStart", () => settled(engine.traceStart(5000)), same);
+  await sweep("traceTake", () => settled(engine.traceTake()), same);
+  await sweep("traceStop", () => settled(engine.traceStop()), same);
   await engine.iterate(0);
   await sweep("load into a run", () => settled(engine.load(bytes)), same);
   const again = await sweep("save again", () => settled(engine.save(true, [["key", "value"]])), same);
