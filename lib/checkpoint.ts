@@ -97,14 +97,20 @@ async function targetOf(path: string): Promise<string> {
  * @throws {@link IoError}. The old content is then still there, and no temporary file is left. Only where the directory
  * could not be synced is the new content there already: whole, but a crash of the machine may bring the old one back.
  */
-export async function writeAtomic(path: string, data: Uint8Array | string, running = false): Promise<void> {
+export async function writeAtomic(
+  path: string,
+  data: Uint8Array | string | AsyncIterable<Uint8Array | string>,
+  running = false,
+): Promise<void> {
   const target = await targetOf(path);
   const directory = dirname(target);
   const temporary = temporaryName(directory, basename(target));
+  const pieces = typeof data === "string" || data instanceof Uint8Array ? [data] : data;
   let handle: FileHandle | undefined;
   try {
     handle = await open(temporary, "wx");
-    await handle.writeFile(data);
+    // From where the piece before it ended.
+    for await (const piece of pieces) await handle.writeFile(piece);
     await handle.sync();
     await handle.close();
     handle = undefined;

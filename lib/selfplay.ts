@@ -487,7 +487,7 @@ export class SelfPlay implements AsyncDisposable {
    */
   async trace(args: TraceArguments = {}): Promise<Trace> {
     checkArguments(args, "trace", ["iterations", "capacity"]);
-    const { iterations = 10, capacity = 200_000 } = args;
+    const { iterations = 3, capacity = 500_000 } = args;
     checkNumber(iterations, "trace.iterations", 1, 1e6, true);
     checkNumber(capacity, "trace.capacity", 1, 1e9, true);
     this.#assertOpen("trace");

@@ -2,8 +2,8 @@
 // JSON object form of Chrome's trace event format, with complete events (X), counters (C) and names (M). Times in it are
 // microseconds from the start of the recording.
 
-import { promisify } from "node:util";
-import { gzip } from "node:zlib";
+import { Readable } from "node:stream";
+import { createGzip } from "node:zlib";
 import { writeAtomic } from "./checkpoint.js";
 import type { Iteration } from "./events.js";
 import { type NativeEngine, type NativeEvents, native, settled } from "./native.js";
@@ -11,9 +11,9 @@ import { type Roof, rates } from "./profile.js";
 
 /** How much is recorded. */
 export interface TraceArguments {
-  /** Iterations from here on; default 10. What follows the last one, up to the next, is recorded too. */
+  /** Iterations from here on; default 3. What follows the last one, up to the next, is recorded too. */
   readonly iterations?: number | undefined;
-  /** Events of a thread that an iteration has room for, 64 bytes each; default 200,000. What has none is counted. */
+  /** Events of a thread that an iteration has room for, 64 bytes each; default 500,000. What has none is counted. */
   readonly capacity?: number | undefined;
 }
 
@@ -138,9 +138,7 @@ export class Trace {
 
   /** The recording so far, as a trace file has it. */
   toJSON(): TraceFile {
-    const { game, about } = this.#source;
-    const otherData = { ...about, iterations: this.iterations, dropped: this.dropped };
-    return { displayTimeUnit: "ms", otherData, traceEvents: [...this.#names(game), ...this.#events()] };
+    return this.#file([...this.#events()]);
   }
 
   /**
@@ -150,52 +148,88 @@ export class Trace {
    * @throws {@link IoError}
    */
   async save(path: string): Promise<void> {
-    const { traceEvents, ...head } = this.toJSON();
-    // An event a line, encoded in pieces: one string of it all could be longer than strings may be.
-    const pieces = [Buffer.from(`${JSON.stringify(head).slice(0, -1)},"traceEvents":[\n`)];
-    const step = 10_000;
-    for (let i = 0; i < traceEvents.length; i += step) {
-      const lines = traceEvents.slice(i, i + step).map((event) => JSON.stringify(event));
-      pieces.push(Buffer.from(`${i > 0 ? ",\n" : ""}${lines.join(",\n")}`));
+    const text = Readable.from(this.#text());
+    await writeAtomic(path, path.endsWith(".gz") ? text.pipe(createGzip()) : text);
+  }
+
+  /** The file's text, an event a line, in pieces: there may be more of it than a string holds. */
+  *#text(): Generator<string> {
+    const { traceEvents: _, ...head } = this.#file([]);
+    yield `${JSON.stringify(head).slice(0, -1)},"traceEvents":[`;
+    const lines: string[] = [];
+    let separator = "\n";
+    for (const event of this.#events()) {
+      lines.push(JSON.stringify(event));
+      if (lines.length < 1000) continue;
+      yield separator + lines.splice(0).join(",\n");
+      separator = ",\n";
     }
-    pieces.push(Buffer.from("\n]}\n"));
-    const bytes = Buffer.concat(pieces);
-    await writeAtomic(path, path.endsWith(".gz") ? await promisify(gzip)(bytes) : bytes);
+    if (lines.length > 0) yield separator + lines.join(",\n");
+    yield "\n]}\n";
+  }
+
+  #file(traceEvents: readonly TraceEvent[]): TraceFile {
+    const otherData = { ...this.#source.about, iterations: this.iterations, dropped: this.dropped };
+    return { displayTimeUnit: "ms", otherData, traceEvents };
   }
 
   #time(ns: number): number {
     return (ns - this.#origin) / 1e3;
   }
 
-  #names(game: string): TraceEvent[] {
+  /** Names first, then everything with a time row by row: in the order of time, what encloses others before them. */
+  *#events(): Generator<TraceEvent> {
     const threads = Math.max(1, ...this.#parts.map((part) => part.threads));
-    const row = (tid: number, name: string): TraceEvent[] => [
-      { name: "thread_name", ph: "M", pid: PID, tid, ts: 0, args: { name } },
-      { name: "thread_sort_index", ph: "M", pid: PID, tid, ts: 0, args: { sort_index: tid } },
-    ];
-    const events: TraceEvent[] = [
-      { name: "process_name", ph: "M", pid: PID, tid: JAVASCRIPT_TID, ts: 0, args: { name: `bellows ${game}` } },
-      ...row(JAVASCRIPT_TID, "JavaScript"),
-    ];
-    for (let t = 0; t < threads; ++t) events.push(...row(threadTid(t), t === 0 ? "worker 0 (engine)" : `worker ${t}`));
-    return events;
+    yield* this.#names(threads);
+    const javascript = [...this.#intervals(), ...this.#counters()];
+    yield* javascript.sort((a, b) => a.ts - b.ts || (b.dur ?? 0) - (a.dur ?? 0));
+    for (let t = 0; t < threads; ++t) yield* this.#work(t);
   }
 
-  /** Everything with a time, in the order of time on each row; what encloses others comes before them. */
-  #events(): TraceEvent[] {
-    const roof = this.#source.roof();
-    const events: TraceEvent[] = [];
+  *#names(threads: number): Generator<TraceEvent> {
+    const name = (what: string, tid: number, args: TraceEvent["args"]): TraceEvent => {
+      return { name: what, ph: "M", pid: PID, tid, ts: 0, args: args! };
+    };
+    yield name("process_name", JAVASCRIPT_TID, { name: `bellows ${this.#source.game}` });
+    for (let tid = JAVASCRIPT_TID; tid <= threadTid(threads - 1); ++tid) {
+      const worker = tid === threadTid(0) ? "worker 0 (engine)" : `worker ${tid - threadTid(0)}`;
+      yield name("thread_name", tid, { name: tid === JAVASCRIPT_TID ? "JavaScript" : worker });
+      yield name("thread_sort_index", tid, { sort_index: tid });
+    }
+  }
+
+  *#intervals(): Generator<TraceEvent> {
     for (const { name, start, end } of this.#spans) {
       const ts = this.#time(start);
-      events.push({ name, ph: "X", cat: "javascript", pid: PID, tid: JAVASCRIPT_TID, ts, dur: (end - start) / 1e3 });
+      yield { name, ph: "X", cat: "javascript", pid: PID, tid: JAVASCRIPT_TID, ts, dur: (end - start) / 1e3 };
     }
+  }
+
+  /** From the beginning of its iteration on, each holds until the next one's. */
+  *#counters(): Generator<TraceEvent> {
+    for (const { at, iteration } of this.#samples) {
+      const { policy, value, entropy } = iteration.loss;
+      const counter = (name: string, args: Record<string, number>): TraceEvent => {
+        return { name, ph: "C", pid: PID, tid: JAVASCRIPT_TID, ts: this.#time(at), args: finite(args) };
+      };
+      yield counter("loss", { policy, value, entropy });
+      yield counter("games/s", { "games/s": iteration.speed.gamesPerSecond });
+      yield counter("GFLOP/s", { "GFLOP/s": iteration.roofline.gflops });
+    }
+  }
+
+  /** What one worker did. */
+  *#work(thread: number): Generator<TraceEvent> {
+    const roof = this.#source.roof();
     for (const { names, rows } of this.#parts) {
-      for (let i = 0; i < rows.length; i += COLUMNS) {
-        const [name, group, thread, start, end, flops, bytes, threads] = rows.subarray(
-          i,
-          i + COLUMNS,
-        ) as Iterable<number> as Row;
-        events.push({
+      // Parts follow each other in time; in a part, events stand as they ended.
+      const own: number[] = [];
+      for (let i = 0; i < rows.length; i += COLUMNS) if (rows[i + 2] === thread) own.push(i);
+      own.sort((a, b) => rows[a + 3]! - rows[b + 3]! || rows[b + 4]! - rows[a + 4]!);
+      for (const at of own) {
+        const row = rows.subarray(at, at + COLUMNS) as Iterable<number> as Row;
+        const [name, group, , start, end, flops, bytes, count] = row;
+        yield {
           name: names[name]!,
           ph: "X",
           cat: group < 0 ? "phase" : names[group]!,
@@ -203,22 +237,10 @@ export class Trace {
           tid: threadTid(thread),
           ts: this.#time(start),
           dur: (end - start) / 1e3,
-          ...(flops > 0 || bytes > 0 ? { args: rateArgs(roof, flops, bytes, end - start, threads) } : {}),
-        });
+          ...(flops > 0 || bytes > 0 ? { args: rateArgs(roof, flops, bytes, end - start, count) } : {}),
+        };
       }
     }
-    for (const { at, iteration } of this.#samples) {
-      const { policy, value, entropy } = iteration.loss;
-      const counter = (name: string, args: Record<string, number>): TraceEvent => {
-        return { name, ph: "C", pid: PID, tid: JAVASCRIPT_TID, ts: this.#time(at), args: finite(args) };
-      };
-      events.push(
-        counter("loss", { policy, value, entropy }),
-        counter("games/s", { "games/s": iteration.speed.gamesPerSecond }),
-        counter("GFLOP/s", { "GFLOP/s": iteration.roofline.gflops }),
-      );
-    }
-    return events.sort((a, b) => a.tid - b.tid || a.ts - b.ts || (b.dur ?? 0) - (a.dur ?? 0));
   }
 }
 
@@ -239,17 +261,16 @@ function threadTid(thread: number): number {
 
 /** Rounded to what a reader can use: files have many of these. */
 function rounded(value: number): number {
-  return Number(value.toPrecision(4));
+  return Number(value.toPrecision(3));
 }
 
 function rateArgs(roof: Roof | null, flops: number, bytes: number, ns: number, threads: number) {
-  const { gflops, gbytes, roof: share, bound } = rates({ flops, bytes, seconds: ns / 1e9, calls: 1, threads }, roof);
-  const args: Record<string, number | string> = {
+  const { gflops, gbytes, roof: share } = rates({ flops, bytes, seconds: ns / 1e9, calls: 1, threads }, roof);
+  return finite({
     ...(flops > 0 && { "GFLOP/s": rounded(gflops) }),
-    "GB/s": rounded(gbytes),
-  };
-  if (bound === null) return args;
-  return { ...args, "% of roof": rounded(share * 100), "bound by": bound };
+    ...(bytes > 0 && { "GB/s": rounded(gbytes) }),
+    "% of roof": rounded(share * 100),
+  });
 }
 
 /** Numbers that JSON has. */

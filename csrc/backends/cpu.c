@@ -1,5 +1,6 @@
 // The CPU backend: kernels over ranges of items, split over a thread pool; matrix products by the tuned
 // micro-kernels of kernels/tuned with weights packed once an update.
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "backends.h"
@@ -24,17 +25,24 @@ typedef struct launch_task {
   bw_cpu_device* cpu;
   bw_op op;
   const void* args;
+  bw_cost cost;
 } launch_task;
 
 static void run_items(void* context, int64_t first, int64_t last, int worker) {
-  (void)worker;
   const launch_task* task = context;
+  bw_prof* prof = &task->cpu->host.base.prof;
+  const bool recorded = worker > 0 && prof->timeline;  // the caller's event is the whole op
+  const uint64_t start = recorded ? bw_now_ns() : 0;
   bw_cpu_run_items(task->cpu, task->op, task->args, first, last);
+  if (!recorded) return;
+  const double share = (double)(last - first) / (double)task->cost.items;
+  bw_prof_event(prof, worker, bw_op_name(task->op), start, bw_now_ns(), share * task->cost.flops,
+                share * task->cost.bytes);
 }
 
 static void cpu_launch(bw_device* device, bw_op op, const void* args, bw_cost cost) {
   bw_cpu_device* cpu = (bw_cpu_device*)device;
-  launch_task task = {.cpu = cpu, .op = op, .args = args};
+  launch_task task = {.cpu = cpu, .op = op, .args = args, .cost = cost};
   if (cost.flops + cost.bytes < BW_CPU_SPLIT_COST) {
     run_items(&task, 0, cost.items, 0);
   } else {

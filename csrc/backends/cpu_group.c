@@ -32,6 +32,17 @@ static void run_rows_of(bw_cpu_device* cpu, const bw_step* step, int64_t rows, i
   }
 }
 
+// A part of a step is done, its share of all of it, by `worker`, who did the one before at `before`. Returns when.
+// Nobody looks at the clock for a worker whose time is neither counted nor recorded.
+static uint64_t finish_part(const group_task* task, bw_step* step, int worker, double share, uint64_t before) {
+  bw_prof* prof = &task->cpu->host.base.prof;
+  if (worker != 0 && !prof->timeline) return before;
+  const uint64_t now = bw_now_ns();
+  if (worker == 0) step->ns += now - before;
+  bw_prof_event(prof, worker, step->name, before, now, share * step->cost.flops, share * step->cost.bytes);
+  return now;
+}
+
 static void run_rows(void* context, int64_t first, int64_t last, int worker) {
   const group_task* task = context;
   uint64_t before = bw_now_ns();
@@ -40,10 +51,7 @@ static void run_rows(void* context, int64_t first, int64_t last, int worker) {
     for (int i = 0; i < task->count; ++i) {
       bw_step* step = &task->steps[i];
       run_rows_of(task->cpu, step, task->rows, row, end);
-      if (worker != 0) continue;
-      const uint64_t now = bw_now_ns();
-      step->ns += now - before;
-      before = now;
+      before = finish_part(task, step, worker, (double)(end - row) / (double)task->rows, before);
     }
   }
 }
@@ -66,22 +74,18 @@ static void run_shares(void* context, int64_t first, int64_t last, int worker) {
     bw_step* step = &task->steps[i];
     const int64_t items = items_of(task->cpu, step);
     const int64_t begin = items * first / task->threads, end = items * last / task->threads;
-    if (begin < end) {
-      switch (step->op) {
-        case BW_LINEAR_GRADIENT:
-          bw_cpu_run_gradient(task->cpu, &step->args.linear_gradient, begin, end);
-          break;
-        case BW_LINEAR_UPDATE:
-          bw_cpu_run_update(task->cpu, &step->args.linear_update, begin, end);
-          break;
-        default:
-          bw_cpu_run_items(task->cpu, (bw_op)step->op, &step->args, begin, end);
-      }
+    if (begin >= end) continue;
+    switch (step->op) {
+      case BW_LINEAR_GRADIENT:
+        bw_cpu_run_gradient(task->cpu, &step->args.linear_gradient, begin, end);
+        break;
+      case BW_LINEAR_UPDATE:
+        bw_cpu_run_update(task->cpu, &step->args.linear_update, begin, end);
+        break;
+      default:
+        bw_cpu_run_items(task->cpu, (bw_op)step->op, &step->args, begin, end);
     }
-    if (worker != 0) continue;
-    const uint64_t now = bw_now_ns();
-    step->ns += now - before;
-    before = now;
+    before = finish_part(task, step, worker, (double)(end - begin) / (double)items, before);
   }
 }
 
@@ -99,6 +103,7 @@ static int64_t block_of(const bw_step* steps, int count) {
 
 // A matrix product that cannot be split (gemm.h: whole) is asked for as if nothing had been put off.
 static void run_one_by_one(bw_cpu_device* cpu, bw_step* steps, int count) {
+  const group_task task = {.cpu = cpu};
   bw_device* device = &cpu->host.base;
   for (int i = 0; i < count; ++i) {
     bw_step* step = &steps[i];
@@ -119,7 +124,7 @@ static void run_one_by_one(bw_cpu_device* cpu, bw_step* steps, int count) {
       default:
         device->backend->launch(device, (bw_op)step->op, &step->args, step->cost);
     }
-    step->ns += bw_now_ns() - start;
+    finish_part(&task, step, 0, 1, start);
   }
 }
 

@@ -12,7 +12,7 @@ export interface ProfileFlags {
 }
 
 /** Iterations that are recorded where --profile-iterations says nothing. */
-export const PROFILED = 10;
+export const PROFILED = 3;
 
 /** A file to write, and how much of the run goes into it. */
 export interface Profile {
