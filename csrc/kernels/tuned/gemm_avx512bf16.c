@@ -3,7 +3,31 @@
 // Tiles of 8 rows x 32 columns, as in gemm_avx512.c; a step takes two values of the contracted index, so that one
 // instruction (VDPBF16PS) does two multiply-adds in each of 16 lanes. A pair is one 32-bit word, the even value in its
 // lower half. Weights are packed as [pairs][PANEL] words; the factors that come as fp32 (rows of A, both matrices of
-// the outer product) are converted a block at a time into a small buffer on the stack, outside the loops over panels.
+// the outer product) are converted a block at a time into a small buffer on the stack, once for all panels.
+//
+// Tried (M x 256 x 256, one thread of a Zen 4, % of the probe of the same process, 230 GFLOP/s; medians of interleaved
+// runs. The machine was shared, which costs M = 2048 most, since it lives in L3):
+//                                                               M = 64    M = 256   M = 2048
+//   multiply      rows of A converted by blocks of 64             99        99        95     forward
+//                 blocks of 32 or 128 rows                        99        99        95
+//                 prefetching the tile's own C                    97        97        93
+//                 prefetching C of the next block                 99        98        95     this one
+//                   the same with L3 busier: 86 without, 89 with
+//                 the next block's A as well                      99        98        94
+//   outer         strips converted before they are used           87, 79    92, 80    80, 77   G in one call, 32 rows
+//   each
+//                 q by the first tile that reads it,
+//                   a masked-off row after an odd end             86, 82    91, 84    81, 80
+//                     and p by its first strip                    83, 77    88, 80    77, 77   broadcasts wait for
+//                     stores
+//                   zeros read after an odd end                   88, 84    95, 88    81, 84
+//                     and chunks of 256 rows, not 128             91, 85    97, 90    84, 85
+//                     of 512                                      90, 88    97, 90    82, 86
+//                     of 256, rows 32 ahead prefetched            90, 84    96, 90    86, 87
+//                     of 256, a line of the next chunk a step     88, 82    97, 90    90, 88   this one
+//   pack          forward, 16 x 16 transpositions of words        12,400 cycles, 9% of a product of 64 rows
+//                 backward, panel by panel                        27,000 cycles
+//                   row by row                                    15,400 cycles  this one
 #include "avx512.h"
 
 // Words of converted rows of A at a time: at least one row of 16,384 pairs, eight of 2,048.
@@ -40,13 +64,33 @@ static void transpose_block(const float* in, int64_t stride, int width, int dept
   }
 }
 
+// Rows c and c + 1 of B into one row of pairs, panels [first_panel, last_panel), from neighbouring columns.
+static inline void pack_rows(const float* low, const float* high, int columns, int first_panel, int last_panel,
+                             int64_t pairs, float* out) {
+  for (int p = first_panel; p < last_panel; ++p) {
+    BW_UNROLL(2)
+    for (int v = 0; v < 2; ++v) {
+      const int at = p * PANEL + 16 * v;
+      const __mmask16 mask = bw_lanes(columns - at);
+      const __m512i words = pair_rows(_mm512_maskz_loadu_ps(mask, low + at), _mm512_maskz_loadu_ps(mask, high + at));
+      _mm512_store_si512(out + p * PANEL * pairs + 16 * v, words);
+    }
+  }
+}
+
 static void pack(const float* b, int64_t stride_c, int64_t stride_n, int contract, int columns, int first_panel,
                  int last_panel, int first_contract, int last_contract, float* packed) {
   const int64_t pairs = (contract + 1) / 2;
+  const int last_pair = last_contract / 2 * 2;
+  if (stride_n == 1) {
+    for (int c = first_contract; c < last_pair; c += 2) {
+      const float* row = b + c * stride_c;
+      pack_rows(row, row + stride_c, columns, first_panel, last_panel, pairs, packed + c / 2 * PANEL);
+    }
+  }
   for (int p = first_panel; p < last_panel; ++p) {
     const int base = p * PANEL;
     const int width = columns - base < PANEL ? columns - base : PANEL;
-    const __mmask16 mask[2] = {bw_lanes(width), bw_lanes(width - 16)};
     float* out = packed + p * PANEL * pairs;
     const float* in = b + base * stride_n;
     if (stride_c == 1) {
@@ -56,21 +100,13 @@ static void pack(const float* b, int64_t stride_c, int64_t stride_n, int contrac
         transpose_block(in + 16 * stride_n + c, stride_n, width - 16, depth, out + c / 2 * PANEL + 16);
       }
     } else {
-      for (int c = first_contract; c < last_contract; c += 2) {
-        for (int v = 0; v < 2; ++v) {
-          __m512 row[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-          for (int i = 0; i < 2 && c + i < last_contract; ++i) {
-            const float* from = in + (c + i) * stride_c + 16 * v * stride_n;
-            if (stride_n == 1) {
-              row[i] = _mm512_maskz_loadu_ps(mask[v], from);
-            } else {
-              float values[16] = {0};
-              for (int n = 0; n < 16 && 16 * v + n < width; ++n) values[n] = from[n * stride_n];
-              row[i] = _mm512_loadu_ps(values);
-            }
-          }
-          _mm512_store_si512(out + c / 2 * PANEL + 16 * v, pair_rows(row[0], row[1]));
+      // Any strides, and the odd end of neighbouring columns: through rows of one panel.
+      for (int c = stride_n == 1 ? last_pair : first_contract; c < last_contract; c += 2) {
+        float rows[2][PANEL] = {{0}};
+        for (int i = 0; i < 2 && c + i < last_contract; ++i) {
+          for (int n = 0; n < width; ++n) rows[i][n] = in[(c + i) * stride_c + n * stride_n];
         }
+        pack_rows(rows[0], rows[1], PANEL, 0, 1, pairs, out + c / 2 * PANEL);
       }
     }
   }
@@ -141,7 +177,7 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
         _mm512_store_si512(block + i * ld + k / 2, pair_neighbours(a + (first + i) * lda + k, contract - k));
       }
     }
-    // A panel stays in L1 while all row tiles pass over it.
+    // A panel stays in L1 while a block of rows passes over it. What the next block will write is fetched meanwhile.
     for (int p = first_panel; p < last_panel; ++p) {
       const int base = p * PANEL;
       const bw_epilogue e = bw_epilogue_of(bias, base, columns, activation, accumulate);
@@ -149,6 +185,10 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
       for (int i = 0, count; i < height; i += count) {
         const int left = height - i;
         count = left >= 2 * ROWS || left == ROWS ? ROWS : left > ROWS ? (left + 1) / 2 : left;  // 9 rows are 5 and 4
+        for (int r = first + step + i; r < first + step + i + count && r < rows; ++r) {
+          _mm_prefetch((const char*)(c + r * ldc + base), _MM_HINT_T0);
+          _mm_prefetch((const char*)(c + r * ldc + base + 16), _MM_HINT_T0);
+        }
         tiles[count](block + i * ld, ld, packed + p * PANEL * pairs, pairs, c + (first + i) * ldc + base, ldc, &e);
       }
     }
@@ -157,25 +197,49 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
 
 // ---- G = P^T Q ----
 
-// A chunk of rows of p and q is converted into small contiguous blocks; a tile goes through it with its sums in
-// registers and leaves them in g between chunks, so the chain over m stays one chain. CHUNK is even.
-enum { CHUNK = 128, BLOCK_TILES = 16 };
+// A chunk of rows of p and q is converted into small contiguous blocks: p two tiles at a time, before its first strip
+// of columns; q by the first tile that reads the strip, while it multiplies, so that conversion and what it waits for
+// hide behind the multiply-adds. A tile goes through a chunk of m with its sums in registers and leaves them in g
+// between chunks: storing and reloading a float changes nothing, so the chain over m stays one chain. CHUNK is even.
+enum { CHUNK = 256, BLOCK_TILES = 16 };
 
-// g rows x 2 vectors of columns (+)= p^T q over the pairs of one chunk; R is a constant where it is inlined.
-static inline __attribute__((always_inline)) void outer_tile(int R, const uint32_t* p, const uint32_t* q, int pairs,
-                                                             int fresh, float* g, int64_t ldg, __mmask16 mask0,
-                                                             __mmask16 mask1) {
+static const float kZeros[PANEL];  // stands in for the row after an odd end
+
+// Addresses to prefetch, one a step.
+typedef struct walk {
+  const float* at;
+  int64_t step;
+} walk;
+
+// g rows x 2 vectors of columns (+)= p^T q over `rows` rows. p: [pairs][ROWS]. q: [pairs][PANEL], written first, from
+// rows of from_q, if converts. R and converts are constants where it is inlined.
+static inline __attribute__((always_inline)) void outer_tile(int R, int converts, const uint32_t* p, uint32_t* q,
+                                                             const float* from_q, int64_t ldq, int rows, int fresh,
+                                                             float* g, int64_t ldg, __mmask16 mask0, __mmask16 mask1,
+                                                             walk ahead) {
   __m512 s[ROWS][2];
   BW_UNROLL(8)
   for (int r = 0; r < R; ++r) {
     s[r][0] = fresh ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask0, g + r * ldg);
     s[r][1] = fresh ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask1, g + r * ldg + 16);
   }
-  for (int m = 0; m < pairs; ++m) {
-    const __m512i q0 = _mm512_load_si512(q + m * PANEL), q1 = _mm512_load_si512(q + m * PANEL + 16);
+  for (int m = 0; m < rows; m += 2, p += ROWS, q += PANEL, ahead.at += ahead.step) {
+    __m512i q0, q1;
+    _mm_prefetch((const char*)ahead.at, _MM_HINT_T0);
+    if (converts) {
+      const float* next = m + 1 < rows ? from_q + ldq : kZeros;
+      q0 = pair_rows(_mm512_maskz_loadu_ps(mask0, from_q), _mm512_maskz_loadu_ps(mask0, next));
+      q1 = pair_rows(_mm512_maskz_loadu_ps(mask1, from_q + 16), _mm512_maskz_loadu_ps(mask1, next + 16));
+      _mm512_store_si512(q, q0);
+      _mm512_store_si512(q + 16, q1);
+      from_q += 2 * ldq;
+    } else {
+      q0 = _mm512_load_si512(q);
+      q1 = _mm512_load_si512(q + 16);
+    }
     BW_UNROLL(8)
     for (int r = 0; r < R; ++r) {
-      const __m512i v = _mm512_set1_epi32((int)p[m * ROWS + r]);
+      const __m512i v = _mm512_set1_epi32((int)p[r]);
       s[r][0] = multiply_add(s[r][0], v, q0);
       s[r][1] = multiply_add(s[r][1], v, q1);
     }
@@ -187,64 +251,77 @@ static inline __attribute__((always_inline)) void outer_tile(int R, const uint32
   }
 }
 
-typedef void (*outer_fn)(const uint32_t*, const uint32_t*, int, int, float*, int64_t, __mmask16, __mmask16);
+typedef void (*outer_fn)(const uint32_t*, uint32_t*, const float*, int64_t, int, int, float*, int64_t, __mmask16,
+                         __mmask16, walk);
 
 // clang-format off
-#define OUTER(R)                                                                                             \
-  static void outer_##R(const uint32_t* p, const uint32_t* q, int pairs, int fresh, float* g, int64_t ldg, \
-                        __mmask16 mask0, __mmask16 mask1) {                                                  \
-    outer_tile(R, p, q, pairs, fresh, g, ldg, mask0, mask1);                                                 \
+#define OUTER(R, NAME, CONVERTS)                                                                                \
+  static void NAME##_##R(const uint32_t* p, uint32_t* q, const float* from_q, int64_t ldq, int rows, int fresh, \
+                         float* g, int64_t ldg, __mmask16 mask0, __mmask16 mask1, walk ahead) {                 \
+    outer_tile(R, CONVERTS, p, q, from_q, ldq, rows, fresh, g, ldg, mask0, mask1, ahead);                       \
   }
-OUTER(1) OUTER(2) OUTER(3) OUTER(4) OUTER(5) OUTER(6) OUTER(7) OUTER(8)
+#define OUTERS(R) OUTER(R, outer, 0) OUTER(R, outer_first, 1)
+OUTERS(1) OUTERS(2) OUTERS(3) OUTERS(4) OUTERS(5) OUTERS(6) OUTERS(7) OUTERS(8)
+#undef OUTERS
 #undef OUTER
     // clang-format on
 
-    static const outer_fn kOuters[ROWS + 1] = {NULL,    outer_1, outer_2, outer_3, outer_4,
-                                               outer_5, outer_6, outer_7, outer_8};
+    // The first tile of a strip converts it.
+    static const outer_fn kOuters[2][ROWS + 1] = {
+        {NULL, outer_1, outer_2, outer_3, outer_4, outer_5, outer_6, outer_7, outer_8},
+        {NULL, outer_first_1, outer_first_2, outer_first_3, outer_first_4, outer_first_5, outer_first_6, outer_first_7,
+         outer_first_8}};
 
-// Rows m and m + 1 of x from column `at` on, the first `count` of 16, as pairs. A row beyond the last is 0.
-static inline __m512i pairs_at(const float* x, int64_t ld, int m, int rows, int at, int count) {
+// Rows of the first `count` (at most 16) columns of p into two tiles.
+static void convert_p(const float* p, int64_t ldp, int rows, int count, uint32_t* tile0, uint32_t* tile1) {
   const __mmask16 mask = bw_lanes(count);
-  const __m512 low = _mm512_maskz_loadu_ps(mask, x + m * ld + at);
-  return pair_rows(low, m + 1 < rows ? _mm512_maskz_loadu_ps(mask, x + (m + 1) * ld + at) : _mm512_setzero_ps());
+  for (int m = 0; m < rows; m += 2, p += 2 * ldp, tile0 += ROWS, tile1 += ROWS) {
+    const float* next = m + 1 < rows ? p + ldp : kZeros;
+    const __m512i words = pair_rows(_mm512_maskz_loadu_ps(mask, p), _mm512_maskz_loadu_ps(mask, next));
+    _mm256_store_si256((__m256i*)tile0, _mm512_castsi512_si256(words));
+    _mm256_store_si256((__m256i*)tile1, _mm512_extracti64x4_epi64(words, 1));
+  }
 }
 
-// Rows [0, rows) of p and q into rows of g from `first_row`, at most BLOCK_TILES tiles.
+// What tile number `turn` of a chunk fetches of the next one, a line of 16 columns a row: of its q, upper half of the
+// rows, then lower half, line by line; then of its p.
+static inline walk next_chunk(const float* p, int64_t ldp, const float* q, int64_t ldq, int width, int columns,
+                              int turn) {
+  const int lines = (columns + 15) / 16, of_p = turn >= 2 * lines, line = (of_p ? turn - 2 * lines : turn) / 2;
+  const int row = CHUNK + turn % 2 * (CHUNK / 2);
+  if (!of_p) return (walk){q + row * ldq + 16 * line, ldq};
+  return 16 * line < width ? (walk){p + row * ldp + 16 * line, ldp} : (walk){kZeros, 0};
+}
+
+// Rows [0, rows) of p and q into rows of g from `first_row`, at most BLOCK_TILES tiles. last: no chunk follows.
 static void outer_block(const float* p, int64_t ldp, const float* q, int64_t ldq, int rows, int first_row, int last_row,
-                        int columns, int fresh, float* g, int64_t ldg) {
+                        int columns, int fresh, int last, float* g, int64_t ldg) {
   _Alignas(64) uint32_t p_block[BLOCK_TILES][CHUNK / 2 * ROWS];
   _Alignas(64) uint32_t q_strip[CHUNK / 2 * PANEL];
-  for (int i = first_row, tile = 0; i < last_row; i += 2 * ROWS, tile += 2) {
-    for (int m = 0; m < rows; m += 2) {
-      const __m512i words = pairs_at(p, ldp, m, rows, i, last_row - i);
-      _mm256_store_si256((__m256i*)(p_block[tile] + m / 2 * ROWS), _mm512_castsi512_si256(words));
-      _mm256_store_si256((__m256i*)(p_block[tile + 1] + m / 2 * ROWS), _mm512_extracti64x4_epi64(words, 1));
-    }
-  }
-  for (int base = 0; base < columns; base += PANEL) {
+  for (int base = 0, turn = 0; base < columns; base += PANEL) {
     const __mmask16 mask0 = bw_lanes(columns - base), mask1 = bw_lanes(columns - base - 16);
-    for (int m = 0; m < rows; m += 2) {
-      _mm512_store_si512(q_strip + m / 2 * PANEL, pairs_at(q, ldq, m, rows, base, columns - base));
-      _mm512_store_si512(q_strip + m / 2 * PANEL + 16, pairs_at(q, ldq, m, rows, base + 16, columns - base - 16));
-    }
-    for (int i = first_row, tile = 0; i < last_row; i += ROWS, ++tile) {
-      const int count = last_row - i < ROWS ? last_row - i : ROWS;
-      kOuters[count](p_block[tile], q_strip, (rows + 1) / 2, fresh, g + i * ldg + base, ldg, mask0, mask1);
+    for (int i = first_row, tile = 0; i < last_row; i += ROWS, ++tile, ++turn) {
+      const int left = last_row - i, count = left < ROWS ? left : ROWS;
+      walk ahead = {kZeros, 0};
+      if (!last) ahead = next_chunk(p + first_row, ldp, q, ldq, last_row - first_row, columns, turn);
+      if (base == 0 && tile % 2 == 0) convert_p(p + i, ldp, rows, left, p_block[tile], p_block[tile + 1]);
+      kOuters[tile == 0][count](p_block[tile], q_strip, q + base, ldq, rows, fresh, g + i * ldg + base, ldg, mask0,
+                                mask1, ahead);
     }
   }
 }
 
 static void outer(const float* p, int64_t ldp, const float* q, int64_t ldq, int rows, int first_row, int last_row,
                   int columns, int accumulate, float* g, int64_t ldg) {
-  for (int i = first_row; i < last_row; i += BLOCK_TILES * ROWS) {
-    const int end = last_row - i < BLOCK_TILES * ROWS ? last_row : i + BLOCK_TILES * ROWS;
-    int m = 0;
-    do {  // at least once: an empty sum is 0
-      const int chunk = rows - m < CHUNK ? rows - m : CHUNK;
-      outer_block(p + m * ldp, ldp, q + m * ldq, ldq, chunk, i, end, columns, m == 0 && !accumulate, g, ldg);
-      m += chunk;
-    } while (m < rows);
-  }
+  int m = 0;
+  do {  // at least once: an empty sum is 0
+    const int chunk = rows - m < CHUNK ? rows - m : CHUNK, fresh = m == 0 && !accumulate;
+    for (int i = first_row; i < last_row; i += BLOCK_TILES * ROWS) {
+      const int end = last_row - i < BLOCK_TILES * ROWS ? last_row : i + BLOCK_TILES * ROWS;
+      outer_block(p + m * ldp, ldp, q + m * ldq, ldq, chunk, i, end, columns, fresh, m + chunk >= rows, g, ldg);
+    }
+    m += chunk;
+  } while (m < rows);
 }
 
 const bw_gemm bw_gemm_avx512bf16 = {.name = "avx512bf16",
