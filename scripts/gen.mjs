@@ -266,9 +266,11 @@ ${includes.join("\n")}
 }
 
 function renderRollouts({ games }) {
-  const parts = games.map(({ name }) => `#define BW_GAME ${name}\n#include "rollout.k.h"\n#undef BW_GAME\n`);
+  const parts = games.map(
+    ({ name }) => `#define BW_GAME ${name}\n#include "playouts.k.h"\n#include "rollout.k.h"\n#undef BW_GAME\n`,
+  );
   return `// Generated from games/list.def by \`npm run gen\`; do not edit.
-// The rollout kernels of every game.
+// The kernels of every game.
 
 ${parts.join("\n")}`;
 }

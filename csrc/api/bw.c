@@ -103,6 +103,28 @@ static bw_status create_device(const bw_config* config, bw_isa* isa, bw_device**
   return bw_cpu_device_create(*isa, precision, threads, device, error);
 }
 
+// ---- games ----
+
+bw_status bw_game_playouts(const char* game, const char* moves, int64_t games, uint64_t seed, int threads,
+                           bw_playouts* totals, bw_error* error) {
+  int index = 0;
+  bw_isa isa = BW_ISA_PORTABLE;
+  bw_device* device = NULL;
+  uint64_t start[BW_GAME_MAX_STATE_BYTES / sizeof(uint64_t)] = {0};
+  BW_TRY(bw_game_find(game, &index, error));
+  BW_TRY(bw_game_parse(bw_game_at(index), moves, start, error));
+  if (games < 0 || threads < 0) {
+    char received[32];
+    snprintf(received, sizeof received, "%lld", (long long)(games < 0 ? games : threads));
+    return bw_fail_option(error, "playouts", games < 0 ? "games" : "threads", received, "a number from 0");
+  }
+  BW_TRY(bw_isa_choose(&isa, error));
+  BW_TRY(bw_cpu_device_create(isa, BW_PRECISION_FP32, threads ? threads : bw_hardware_threads(), &device, error));
+  const bw_status status = bw_random_playouts(device, index, start, seed, 0, games, totals, error);
+  bw_device_destroy(device);
+  return status;
+}
+
 // ---- planning ----
 
 bw_status bw_selfplay_plan(const bw_config* config, bw_plan_row** rows, int* count, bw_error* error) {

@@ -17,6 +17,7 @@
 #include "../judge/best_response.h"
 #include "../train/config.h"
 #include "../train/metrics.h"
+#include "../train/playouts.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -47,6 +48,13 @@ typedef struct bw_info {
 
 // measure_peaks false leaves the peaks 0 and takes no time. BW_OPTION for a bad BELLOWS_ISA.
 bw_status bw_library_info(bool measure_peaks, bw_info* info, bw_error* error);
+
+// ---- games ----
+
+// Plays `games` games by uniformly random legal moves from the position after `moves` (as bw_game_parse takes them),
+// on `threads` threads (0: all). The same numbers for any number of threads. BW_OPTION names a bad argument.
+bw_status bw_game_playouts(const char* game, const char* moves, int64_t games, uint64_t seed, int threads,
+                           bw_playouts* totals, bw_error* error);
 
 // ---- planning ----
 

@@ -8,6 +8,8 @@
 
 #include <stdint.h>
 
+#include "compiler.h"
+
 #ifndef BW_INLINE
 #define BW_INLINE static inline
 #endif
@@ -21,6 +23,7 @@ enum bw_stream {
   BW_STREAM_SHUFFLE = 5,   // a = iteration << 8 | epoch, b = element / 4
   BW_STREAM_POOL = 6,      // a = snapshot counter, b = 0: reservoir eviction
   BW_STREAM_OPPONENT = 7,  // a = iteration, b = 0: opponent of the iteration
+  BW_STREAM_PLAYOUT = 8,   // a = game number, b = tries / 24 (kernels/playouts.k.h)
 };
 
 typedef struct bw_random4 {
@@ -31,6 +34,7 @@ typedef struct bw_random4 {
 BW_INLINE bw_random4 bw_philox(uint64_t seed, uint32_t stream, uint64_t a, uint32_t b) {
   uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
   uint32_t c0 = (uint32_t)a, c1 = (uint32_t)(a >> 32), c2 = b, c3 = stream;
+  BW_UNROLL(10)
   for (int round = 0; round < 10; ++round) {
     uint64_t p0 = (uint64_t)0xD2511F53u * c0;
     uint64_t p1 = (uint64_t)0xCD9E8D57u * c2;

@@ -5,6 +5,9 @@
 //   IN(type, p)  OUT(type, p)    pointer p to args->p; OUT for anything written. Two of them never overlap.
 //   IN_AT(type, p, ref)  OUT_AT  pointer p to any other buffer handle
 //   FOR_GRID(i, n)               i over 0..n-1, one item a thread
+//   FOR_RUNS(i, length, n, most) i, i + 1, ..., i + length - 1 are items of 0..n-1 that one thread does together,
+//   `most`
+//                                at most; a local array for them has RUN_LENGTH(most) elements
 //   FOR_TILES(t, n)              t over 0..n-1, one item a block: its threads then share the work with
 //   FOR_BLOCK(j, n)                j over 0..n-1 inside a tile, one item a thread
 //   SUM_OVER(s, j, n, expr)        real s = sum of expr over j in 0..n-1, in an order fixed by n and the dialect

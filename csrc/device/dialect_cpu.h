@@ -31,6 +31,11 @@ typedef float real;
 
 #define KERNEL(name) BW_KERNEL_SIGNATURE(name)
 #define FOR_GRID(i, n) for (int64_t i = context->first; i < context->last; ++i)
+#define RUN_LENGTH(most) (most)
+#define FOR_RUNS(i, length, n, most)                                                                        \
+  for (int64_t i = context->first, length;                                                                  \
+       i < context->last && (length = context->last - i < (most) ? context->last - i : (most), length > 0); \
+       i += length)
 #define FOR_TILES(t, n) for (int64_t t = context->first; t < context->last; ++t)
 #define FOR_BLOCK(j, n) for (int64_t j = 0; j < (n); ++j)
 #define SYNC ((void)0)

@@ -25,6 +25,10 @@ float* bw_emu_scratch(void* team);  // BW_EMU_MAX_THREADS floats shared by the b
 #define FOR_GRID(i, n)                                                           \
   for (int64_t i = context->block * context->threads + context->thread; i < (n); \
        i += context->blocks * context->threads)
+#define RUN_LENGTH(most) 1
+#define FOR_RUNS(i, length, n, most)                                                         \
+  for (int64_t i = context->block * context->threads + context->thread, length = 1; i < (n); \
+       i += context->blocks * context->threads)
 #define FOR_TILES(t, n) for (int64_t t = context->block; t < (n); t += context->blocks)
 #define FOR_BLOCK(j, n) for (int64_t j = context->thread; j < (n); j += context->threads)
 #define SYNC bw_emu_barrier(context->team)

@@ -202,6 +202,19 @@ typedef struct bw_sample_gather_args {
   int64_t rows, max_features;
 } bw_sample_gather_args;
 
+// ---- playouts ----
+
+// Plays games to their ends by uniformly random legal moves: game g from starts[g * stride] (stride 0: all from the
+// same state), its moves a function of seed and number + g. A start state that is over stays as it is.
+typedef struct bw_playouts_args {
+  int game;
+  bw_ref starts;    // game state [games], or [1] if stride is 0
+  bw_ref outcomes;  // i32 [games], BW_OUTCOME_*
+  bw_ref plies;     // i32 [games], random moves made
+  uint64_t seed, number;
+  int64_t games, stride;
+} bw_playouts_args;
+
 // ---- gae: generalised advantage estimation (Schulman et al. 2016, eq. 16) ----
 
 // Fills record_advantages and record_returns (= advantage + value) from outcomes. by_player != 0: the next step is the

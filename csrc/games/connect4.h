@@ -24,30 +24,31 @@ enum {
 };
 
 typedef struct connect4_state {
-  uint64_t stones[2];  // bitboards of the first and the second player
-  int32_t ply;
-  int32_t result;  // bw_result, kept up to date by play
+  uint64_t own;       // bitboard of the side to move
+  uint64_t occupied;  // of both sides
+  uint64_t status;    // stones on the board; bit 32 is set when the last one won
 } connect4_state;
+
+#define connect4_BOTTOM ((uint64_t)0x40810204081)  // row 0: bits 0, 7, ..., 42
 
 BW_INLINE int connect4_bit(int row, int col) { return col * (connect4_ROWS + 1) + row; }
 
-BW_INLINE void connect4_init(connect4_state* s) {
-  s->stones[0] = s->stones[1] = 0;
-  s->ply = 0;
-  s->result = BW_ONGOING;
+BW_INLINE void connect4_init(connect4_state* s) { s->own = s->occupied = s->status = 0; }
+
+BW_INLINE int connect4_ply(const connect4_state* s) { return (int)(uint32_t)s->status; }
+
+// All ones while nobody has won, else 0. (After a draw no column has room anyway.)
+BW_INLINE uint64_t connect4_going(const connect4_state* s) { return (s->status >> 32) - 1; }
+
+BW_INLINE int connect4_result(const connect4_state* s) {
+  if (!connect4_going(s)) return BW_WON;
+  return connect4_ply(s) == connect4_MAX_PLIES ? BW_DRAWN : BW_ONGOING;
 }
 
-BW_INLINE int connect4_result(const connect4_state* s) { return s->result; }
-
-BW_INLINE int connect4_ply(const connect4_state* s) { return s->ply; }
-
 BW_INLINE uint32_t connect4_legal(const connect4_state* s) {  // the columns whose top cell is empty
-  const uint64_t occupied = s->stones[0] | s->stones[1];
-  uint32_t mask = 0;
-  if (s->result != BW_ONGOING) return 0;
-  for (int col = 0; col < connect4_COLS; ++col)
-    mask |= (uint32_t)(~occupied >> connect4_bit(connect4_ROWS - 1, col) & 1) << col;
-  return mask;
+  const uint64_t open = ~s->occupied >> (connect4_ROWS - 1) & connect4_BOTTOM & connect4_going(s);
+  // Gathers bits 7c at 42 + c. The product's terms are bits 7c + 42 - 6d: no two are the same, so nothing carries.
+  return (uint32_t)(open * 0x41041041040 >> 42) & 0x7F;
 }
 
 BW_INLINE uint64_t connect4_fours(uint64_t cells, int step) {
@@ -55,54 +56,71 @@ BW_INLINE uint64_t connect4_fours(uint64_t cells, int step) {
   return pairs & pairs >> 2 * step;
 }
 
-BW_INLINE void connect4_play(connect4_state* s, int action) {
-  const uint64_t occupied = s->stones[0] | s->stones[1];
-  const uint64_t column = (uint64_t)0x3F << connect4_bit(0, action);
-  const uint64_t bottom = (uint64_t)1 << connect4_bit(0, action);
-  // Adding the bottom bit to a column's stones carries into its lowest empty cell.
-  const uint64_t mine = s->stones[s->ply & 1] |= ((occupied & column) + bottom) & column;
-  s->ply += 1;
-  if (connect4_fours(mine, 1) | connect4_fours(mine, 7) | connect4_fours(mine, 8) | connect4_fours(mine, 6))
-    s->result = BW_WON;
-  else if (s->ply == connect4_MAX_PLIES)
-    s->result = BW_DRAWN;
+// Where a stone in this column comes to rest; 0 if there is no room.
+BW_INLINE uint64_t connect4_landing(const connect4_state* s, int col) {
+  // Adding a column's bottom bit carries into its lowest empty cell.
+  const uint64_t cells = (s->occupied + connect4_BOTTOM) & ~s->occupied;
+  return (cells >> connect4_bit(0, col) & 0x3F) << connect4_bit(0, col);
+}
+
+// The side to move puts a stone there; moved 0, with no stone, changes nothing.
+BW_INLINE void connect4_place(connect4_state* s, uint64_t stone, uint64_t moved) {
+  const uint64_t mine = s->own | stone;
+  const uint64_t fours =
+      connect4_fours(mine, 1) | connect4_fours(mine, 7) | connect4_fours(mine, 8) | connect4_fours(mine, 6);
+  const uint64_t won = fours != 0;
+  s->own ^= s->occupied & (0 - moved);
+  s->occupied |= stone;
+  s->status += moved + (won << 32);
+}
+
+BW_INLINE void connect4_play(connect4_state* s, int action) { connect4_place(s, connect4_landing(s, action), 1); }
+
+BW_INLINE void connect4_attempt(connect4_state* s, int action) {
+  const uint64_t stone = connect4_landing(s, action) & connect4_going(s);
+  connect4_place(s, stone, stone != 0);
 }
 
 BW_INLINE int connect4_cell(const connect4_state* s, int row, int col) {
   const int bit = connect4_bit(row, col);
-  return (int)((s->stones[0] >> bit & 1) + 2 * (s->stones[1] >> bit & 1));
+  const int own = (int)(s->own >> bit & 1), taken = (int)(s->occupied >> bit & 1);
+  // The first player is to move at even plies.
+  return connect4_ply(s) & 1 ? taken + own : 2 * taken - own;
 }
 
 BW_INLINE int connect4_features(const connect4_state* s, uint16_t* list) {
-  const uint64_t own = s->stones[s->ply & 1], opponent = s->stones[~s->ply & 1];
+  const uint64_t opponent = s->own ^ s->occupied;
   int count = 0;
   for (int row = 0; row < connect4_ROWS; ++row) {
-    if (!((own | opponent) & (uint64_t)0x40810204081 << row)) break;  // stones fall: nothing lies above an empty row
+    if (!(s->occupied & connect4_BOTTOM << row)) break;  // stones fall: nothing lies above an empty row
     for (int col = 0; col < connect4_COLS; ++col) {
       const int bit = connect4_bit(row, col);
       const int theirs = (int)(opponent >> bit & 1);
       // Written in any case, counted where there is a stone: no branch to guess.
       list[count] = (uint16_t)(connect4_PLANES * (row * connect4_COLS + col) + theirs);
-      count += (int)((own | opponent) >> bit & 1);
+      count += (int)(s->occupied >> bit & 1);
     }
   }
   return count;
 }
 
+BW_INLINE uint64_t connect4_mirror_board(uint64_t cells) {
+  uint64_t mirrored = 0;
+  for (int col = 0; col < connect4_COLS; ++col)
+    mirrored |= (cells >> connect4_bit(0, col) & 0x3F) << connect4_bit(0, connect4_COLS - 1 - col);
+  return mirrored;
+}
+
 BW_INLINE void connect4_mirror(connect4_state* s) {
-  for (int player = 0; player < 2; ++player) {
-    uint64_t mirrored = 0;
-    for (int col = 0; col < connect4_COLS; ++col)
-      mirrored |= (s->stones[player] >> connect4_bit(0, col) & 0x3F) << connect4_bit(0, connect4_COLS - 1 - col);
-    s->stones[player] = mirrored;
-  }
+  s->own = connect4_mirror_board(s->own);
+  s->occupied = connect4_mirror_board(s->occupied);
 }
 
 BW_INLINE int connect4_mirror_action(int action) { return connect4_COLS - 1 - action; }
 
-// A column of height h has 2^h - 1 in `occupied` and at most as much in `stones`: the sum is from 2^h - 1 to
+// A column of height h has 2^h - 1 in `occupied` and at most as much in `own`: the sum is from 2^h - 1 to
 // 2^(h+1) - 2, another range for each height, so that 7 bits hold a column's height and colours (Pons).
-BW_INLINE uint64_t connect4_key(const connect4_state* s) { return s->stones[0] + (s->stones[0] | s->stones[1]); }
+BW_INLINE uint64_t connect4_key(const connect4_state* s) { return s->own + s->occupied; }
 
 BW_INLINE int connect4_symbol(int action) { return '1' + action; }
 

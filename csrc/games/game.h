@@ -12,6 +12,7 @@
 //   BW_INLINE void     NAME_init(NAME_state* s);                     // the usual start position
 //   BW_INLINE uint32_t NAME_legal(const NAME_state* s);              // bit a = action a is legal; 0 when terminal
 //   BW_INLINE void     NAME_play(NAME_state* s, int action);         // action must be legal
+//   BW_INLINE void     NAME_attempt(NAME_state* s, int action);      // plays a legal action, else changes nothing
 //   BW_INLINE int      NAME_result(const NAME_state* s);             // bw_result: over or not, and who won
 //   BW_INLINE int      NAME_ply(const NAME_state* s);                // stones on the board; parity = side to move
 //   BW_INLINE int      NAME_features(const NAME_state* s, uint16_t* list);  // the observation, see below
@@ -23,6 +24,9 @@
 //
 // Terminal behaviour: the player who just moved is the only one who can have won. A terminal state has no legal
 // action; playing on it is a caller's error.
+//
+// NAME_attempt takes every value of BW_ACTION_BITS(ACTIONS) bits, on terminal states too. Written without branches, on
+// fields of one width, it lets loops over many games vectorise (kernels/playouts.k.h).
 //
 // Observation: INPUTS = ROWS*COLS*PLANES features that are 0 or 1, index = PLANES*cell + plane, cell = row*COLS + col.
 // The last plane is 1 in every cell. NAME_features lists the indices of the other features that are 1, ascending, and
@@ -37,6 +41,8 @@
 #ifndef BW_INLINE
 #define BW_INLINE static inline
 #endif
+
+#define BW_ACTION_BITS(actions) ((actions) <= 2 ? 1 : (actions) <= 4 ? 2 : (actions) <= 8 ? 3 : (actions) <= 16 ? 4 : 5)
 
 // Result of a state, from the point of view of the player who made the last move.
 enum bw_result { BW_ONGOING = 0, BW_WON = 1, BW_DRAWN = 2 };

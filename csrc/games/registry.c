@@ -8,20 +8,21 @@
 // ---- the table ----
 
 // The typed functions of a game's header behind opaque pointers.
-#define GAME(name, title)                                                                          \
-  _Static_assert(sizeof(name##_state) <= BW_GAME_MAX_STATE_BYTES, #name ": state is too large");   \
-  _Static_assert((int)name##_ACTIONS <= BW_GAME_MAX_ACTIONS, #name ": too many actions");          \
-  _Static_assert((int)name##_FEATURES <= BW_GAME_MAX_FEATURES, #name ": too many features");       \
-  static void name##_init_any(void* s) { name##_init((name##_state*)s); }                          \
-  static uint32_t name##_legal_any(const void* s) { return name##_legal((const name##_state*)s); } \
-  static void name##_play_any(void* s, int action) { name##_play((name##_state*)s, action); }      \
-  static int name##_result_any(const void* s) { return name##_result((const name##_state*)s); }    \
-  static int name##_ply_any(const void* s) { return name##_ply((const name##_state*)s); }          \
-  static int name##_features_any(const void* s, uint16_t* list) {                                  \
-    return name##_features((const name##_state*)s, list);                                          \
-  }                                                                                                \
-  static void name##_mirror_any(void* s) { name##_mirror((name##_state*)s); }                      \
-  static uint64_t name##_key_any(const void* s) { return name##_key((const name##_state*)s); }     \
+#define GAME(name, title)                                                                           \
+  _Static_assert(sizeof(name##_state) <= BW_GAME_MAX_STATE_BYTES, #name ": state is too large");    \
+  _Static_assert((int)name##_ACTIONS <= BW_GAME_MAX_ACTIONS, #name ": too many actions");           \
+  _Static_assert((int)name##_FEATURES <= BW_GAME_MAX_FEATURES, #name ": too many features");        \
+  static void name##_init_any(void* s) { name##_init((name##_state*)s); }                           \
+  static uint32_t name##_legal_any(const void* s) { return name##_legal((const name##_state*)s); }  \
+  static void name##_play_any(void* s, int action) { name##_play((name##_state*)s, action); }       \
+  static void name##_attempt_any(void* s, int action) { name##_attempt((name##_state*)s, action); } \
+  static int name##_result_any(const void* s) { return name##_result((const name##_state*)s); }     \
+  static int name##_ply_any(const void* s) { return name##_ply((const name##_state*)s); }           \
+  static int name##_features_any(const void* s, uint16_t* list) {                                   \
+    return name##_features((const name##_state*)s, list);                                           \
+  }                                                                                                 \
+  static void name##_mirror_any(void* s) { name##_mirror((name##_state*)s); }                       \
+  static uint64_t name##_key_any(const void* s) { return name##_key((const name##_state*)s); }      \
   static int name##_cell_any(const void* s, int row, int col) { return name##_cell((const name##_state*)s, row, col); }
 #include "list.def"
 #undef GAME
@@ -40,6 +41,7 @@ static const bw_game games[] = {
    .init = id##_init_any,                              \
    .legal = id##_legal_any,                            \
    .play = id##_play_any,                              \
+   .attempt = id##_attempt_any,                        \
    .result = id##_result_any,                          \
    .ply = id##_ply_any,                                \
    .max_features = id##_FEATURES,                      \

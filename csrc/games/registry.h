@@ -24,6 +24,7 @@ typedef struct bw_game {
   void (*init)(void* state);
   uint32_t (*legal)(const void* state);
   void (*play)(void* state, int action);
+  void (*attempt)(void* state, int action);
   int (*result)(const void* state);  // enum bw_result
   int (*ply)(const void* state);
   int (*features)(const void* state, uint16_t* list);  // list[max_features]

@@ -137,7 +137,7 @@ static void test_opponent_is_fixed(const char* per) {
       tictactoe_state before = states[k];
       tictactoe_play(&before, r.actions[g * run->game->max_plies + k]);
       const tictactoe_state after = states[k + 1];
-      const uint32_t stone = after.stones[before.ply & 1] & ~before.stones[before.ply & 1];
+      const uint32_t stone = after.occupied & ~before.occupied;
       CHECK_EQ_INT(bw_count_actions(stone), 1);
       for (int candidate = 1; candidate <= 2; ++candidate) {
         const int index = candidate == 1 ? setup->opponent - 1 : setup->opponent % 4;

@@ -179,6 +179,17 @@ static void check_mirror(const bw_game* game, const state* s) {
   CHECK_EQ_INT(game->legal(&m), mirrored_legal);
 }
 
+// Every value of an action's bits: played where it is legal, else nothing changes.
+static void check_attempts(const bw_game* game, const state* s) {
+  const uint32_t legal = game->legal(s);
+  for (int action = 0; action < 1 << BW_ACTION_BITS(game->actions); ++action) {
+    state attempted = *s, wanted = *s;
+    game->attempt(&attempted, action);
+    if (legal >> action & 1) game->play(&wanted, action);
+    CHECK_BYTES(&attempted, &wanted, game->state_bytes);
+  }
+}
+
 // ---- random playouts ----
 
 static int nth_action(uint32_t mask, uint32_t n) {
@@ -209,6 +220,7 @@ static void test_playouts(const bw_game* game, const facts* f) {
       REQUIRE(legal != 0 && (game->actions == 32 || legal >> game->actions == 0));
       if (f->in_a_row) check_against_naive(game, &s, &n);
       check_encode(game, &s);
+      check_attempts(game, &s);
       if (playout % 8 == 0) check_mirror(game, &s);
       const uint32_t word = bw_philox(11, BW_STREAM_ACTION, playout, (uint32_t)ply).v[0];
       const int action = nth_action(legal, bw_below(word, (uint32_t)count_actions(legal)));
@@ -221,6 +233,7 @@ static void test_playouts(const bw_game* game, const facts* f) {
     }
     moves[ply] = 0;
     CHECK_EQ_INT(game->legal(&s), 0);
+    check_attempts(game, &s);
     if (f->in_a_row) check_against_naive(game, &s, &n);
     check_mirror(game, &s);
     if (game->result(&s) == BW_WON)

@@ -45,7 +45,7 @@ int main() {
   connect4_mirror(&c);
   connect4_play(&c, connect4_mirror_action(3));
   CHECK(connect4_result(&c) == BW_WON && connect4_legal(&c) == 0);
-  CHECK(connect4_key(&c) == c.stones[0] + (c.stones[0] | c.stones[1]) && connect4_symbol(6) == '7');
+  CHECK(connect4_key(&c) == c.own + c.occupied && connect4_symbol(6) == '7');
 
   std::printf("games in C++: %d failed\n", failures);
   return failures == 0 ? 0 : 1;

@@ -967,6 +967,45 @@ static void case_sample_gather(void) {
   }
 }
 
+// ---- playouts ----
+
+// The moves that a playout makes, by the rules of the registry and one draw after another.
+static int plain_playout(const bw_game* game, char* state, uint64_t seed, uint64_t number) {
+  int moves = 0;
+  for (uint32_t tries = 0; game->result(state) == BW_ONGOING; ++tries) {
+    const uint32_t word = bw_philox(seed, BW_STREAM_PLAYOUT, number, tries / 24).v[tries % 24 / 6];
+    const int bits = BW_ACTION_BITS(game->actions);
+    const int action = (int)(word >> tries % 6 * (uint32_t)bits & ((1u << bits) - 1));
+    if (action >= game->actions || !(game->legal(state) >> action & 1)) continue;
+    game->play(state, action);
+    ++moves;
+  }
+  return moves;
+}
+
+static void case_playouts(void) {
+  FOR_GAMES(game, index) {
+    for (int stride = 0; stride <= 1; ++stride) {
+      FOR_SIZES(games, 1, 7, 33, 100, 512, 1700) {  // 1700: several runs of every thread
+        const uint64_t seed = (uint64_t)random_word() << 32 | random_word();
+        const uint64_t number = ((uint64_t)1 << 32) - 50;  // crosses the low word
+        const bw_ref starts = random_states(IN, game, stride ? games : 1, stride ? OVER_MAYBE : OVER_NEVER);
+        const bw_ref outcomes = ints(OUT, games), plies = ints(OUT, games);
+        COMPARE(playouts, .game = index, .starts = starts, .outcomes = outcomes, .plies = plies, .seed = seed,
+                .number = number, .games = games, .stride = stride);
+        for (int64_t g = 0; g < games; ++g) {
+          _Alignas(16) char state[BW_GAME_MAX_STATE_BYTES];
+          memcpy(state, (char*)raw_values(starts) + (size_t)(g * stride) * game->state_bytes, game->state_bytes);
+          CHECK_EQ_INT(wanted_int(plies, g), plain_playout(game, state, seed, number + (uint64_t)g));
+          CHECK_EQ_INT(wanted_int(outcomes, g), game->result(state) == BW_DRAWN
+                                                    ? BW_OUTCOME_DRAW
+                                                    : (game->ply(state) & 1 ? BW_OUTCOME_FIRST : BW_OUTCOME_SECOND));
+        }
+      }
+    }
+  }
+}
+
 // ---- gae ----
 
 enum { PLIES = 21 };  // any max_plies
