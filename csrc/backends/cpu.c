@@ -7,6 +7,9 @@
 #include "cpu_device.h"
 
 extern const bw_kernel_table bw_cpu_kernels_portable;
+#ifdef BW_HAVE_NEON
+extern const bw_kernel_table bw_cpu_kernels_neon;
+#endif
 #ifdef BW_HAVE_AVX2
 extern const bw_kernel_table bw_cpu_kernels_avx2;
 #endif
@@ -80,8 +83,14 @@ bw_status bw_cpu_device_create(bw_isa isa, bw_precision precision, int threads, 
   cpu->host.base.backend = &kCpuBackend;
   cpu->host.base.threads = threads;
   cpu->kernels = &bw_cpu_kernels_portable;
-  cpu->gemm = bw_gemm_accelerate();
-  if (!cpu->gemm) cpu->gemm = &bw_gemm_portable;
+  cpu->gemm = &bw_gemm_portable;
+#ifdef BW_HAVE_NEON
+  if (isa == BW_ISA_NEON) {
+    cpu->kernels = &bw_cpu_kernels_neon;
+    cpu->gemm = bw_gemm_accelerate();
+    if (!cpu->gemm) cpu->gemm = &bw_gemm_neon;
+  }
+#endif
 #ifdef BW_HAVE_AVX2
   if (isa == BW_ISA_AVX2) {
     cpu->kernels = &bw_cpu_kernels_avx2;

@@ -1,5 +1,5 @@
 // The single-source kernels for the CPU. The build compiles this file once a variant (BW_CPU_VARIANT = portable,
-// avx2, avx512), each with its own instruction set; backends/cpu.c picks one at run time.
+// neon, avx2, avx512), each with its own instruction set; backends/cpu.c picks one at run time.
 #include "../device/dialect_cpu.h"
 
 #include "instantiate.h"

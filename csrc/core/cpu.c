@@ -13,7 +13,7 @@
 #include "cgroup.h"
 #include "posix.h"
 
-static const char* const kNames[BW_ISA_COUNT] = {"portable", "avx2", "avx512"};
+static const char* const kNames[BW_ISA_COUNT] = {"portable", "neon", "avx2", "avx512"};
 
 const char* bw_isa_name(bw_isa isa) { return isa >= 0 && isa < BW_ISA_COUNT ? kNames[isa] : "unknown"; }
 
@@ -38,6 +38,10 @@ bool bw_isa_available(bw_isa isa) {
   switch (isa) {
     case BW_ISA_PORTABLE:
       return true;
+#if defined(BW_HAVE_NEON)
+    case BW_ISA_NEON:
+      return true;
+#endif
 #if defined(__x86_64__) && defined(BW_HAVE_AVX2)
     case BW_ISA_AVX2:
       return (vector_features(kYmm) & bit_AVX2) != 0;

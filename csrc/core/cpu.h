@@ -10,14 +10,15 @@
 extern "C" {
 #endif
 
-// In order of preference; names: "portable", "avx2", "avx512".
-typedef enum bw_isa { BW_ISA_PORTABLE = 0, BW_ISA_AVX2, BW_ISA_AVX512, BW_ISA_COUNT } bw_isa;
+// In order of preference; names: "portable", "neon", "avx2", "avx512".
+typedef enum bw_isa { BW_ISA_PORTABLE = 0, BW_ISA_NEON, BW_ISA_AVX2, BW_ISA_AVX512, BW_ISA_COUNT } bw_isa;
 
 // Of the factors of matrix products; everything else is fp32. Names: "fp32", "bf16".
 typedef enum bw_precision { BW_PRECISION_FP32 = 0, BW_PRECISION_BF16 } bw_precision;
 
 const char* bw_isa_name(bw_isa isa);
-// True when this build holds code for isa and cpuid and xgetbv say that CPU and OS can run it.
+// True when this build holds code for isa and cpuid and xgetbv say that CPU and OS can run it (every arm64 CPU has
+// NEON).
 bool bw_isa_available(bw_isa isa);
 // True when products of bf16 factors can run beside the other code of isa: avx512 on a CPU with AVX512-BF16.
 bool bw_bf16_available(bw_isa isa);

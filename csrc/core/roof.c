@@ -183,6 +183,9 @@ static bw_status measure(bw_isa isa, bw_pool* pool, bw_roof* roof, bw_error* err
                      .flops = calloc((size_t)threads * LINE, sizeof *task.flops),
                      .sinks = calloc((size_t)threads * LINE, sizeof *task.sinks)};
   bw_roof_update update = bw_roof_update_portable;
+#ifdef BW_HAVE_NEON
+  if (isa == BW_ISA_NEON) task.probe = bw_roof_probe_neon;
+#endif
 #ifdef BW_HAVE_AVX2
   if (isa == BW_ISA_AVX2) {
     task.probe = bw_roof_probe_avx2;

@@ -9,6 +9,7 @@
 typedef double (*bw_roof_probe)(int64_t rounds, float* sink);
 
 double bw_roof_probe_portable(int64_t rounds, float* sink);
+double bw_roof_probe_neon(int64_t rounds, float* sink);
 double bw_roof_probe_avx2(int64_t rounds, float* sink);
 double bw_roof_probe_avx512(int64_t rounds, float* sink);
 double bw_roof_probe_avx512bf16(int64_t rounds, float* sink);

@@ -22,7 +22,7 @@ typedef float real;
 #define EXP(x) bw_exp(x)
 #define LOG(x) bw_log(x)
 #define SQRT(x) sqrtf(x)
-#ifdef __FMA__  // an x86 variant: the portable one keeps its bits on every CPU
+#if defined(__FMA__) || defined(BW_CPU_FUSED)  // a variant: the portable one keeps its bits on every CPU
 #define MULTIPLY_ADD(a, b, c) __builtin_fmaf(a, b, c)
 #else
 #define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))

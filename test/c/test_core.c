@@ -91,11 +91,17 @@ static void test_spans(void) {
 
 static void test_cpu(void) {
   CHECK_EQ_STR(bw_isa_name(BW_ISA_PORTABLE), "portable");
+  CHECK_EQ_STR(bw_isa_name(BW_ISA_NEON), "neon");
   CHECK_EQ_STR(bw_isa_name(BW_ISA_AVX2), "avx2");
   CHECK_EQ_STR(bw_isa_name(BW_ISA_AVX512), "avx512");
   CHECK_EQ_STR(bw_isa_name(BW_ISA_COUNT), "unknown");
   CHECK(bw_isa_available(BW_ISA_PORTABLE));
   CHECK(!bw_isa_available(BW_ISA_COUNT));
+#ifdef __aarch64__
+  CHECK(bw_isa_available(BW_ISA_NEON));
+#else
+  CHECK(!bw_isa_available(BW_ISA_NEON));
+#endif
 #ifndef BW_HAVE_AVX512
   CHECK(!bw_isa_available(BW_ISA_AVX512));
 #endif

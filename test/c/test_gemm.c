@@ -432,6 +432,10 @@ static void check_kernel(const kernel* k) {
 int main(void) {
   const kernel portable = {.gemm = &bw_gemm_portable, .fused = false};
   check_kernel(&portable);
+#ifdef BW_HAVE_NEON
+  const kernel neon = {.gemm = &bw_gemm_neon, .fused = true};
+  check_kernel(&neon);
+#endif
 #ifdef BW_HAVE_AVX2
   const kernel avx2 = {.gemm = &bw_gemm_avx2, .fused = true};
   if (bw_isa_available(BW_ISA_AVX2)) check_kernel(&avx2);

@@ -25,7 +25,7 @@ extern "C" {
 typedef enum bw_activation { BW_ACT_NONE = 0, BW_ACT_RELU = 1 } bw_activation;
 
 typedef struct bw_gemm {
-  const char* name;  // "portable", "avx2", "avx512", "avx512bf16"
+  const char* name;  // "portable", "neon", "avx2", "avx512", "avx512bf16"
   int panel;         // output columns in a packed panel (e.g. 32)
   int row_tile;      // output rows of the micro-kernel (e.g. 8): split work at multiples of it
   int bf16;          // 1: factors are rounded to bf16 and contracted in pairs, see above; 0: fp32
@@ -55,8 +55,9 @@ typedef struct bw_gemm {
 } bw_gemm;
 
 extern const bw_gemm bw_gemm_portable;
-extern const bw_gemm bw_gemm_avx2;    // these three are declared always, defined where the build has them
-extern const bw_gemm bw_gemm_avx512;  // (see core/cpu.h)
+extern const bw_gemm bw_gemm_neon;  // these four are declared always, defined where the build has them
+extern const bw_gemm bw_gemm_avx2;  // (see core/cpu.h)
+extern const bw_gemm bw_gemm_avx512;
 extern const bw_gemm bw_gemm_avx512bf16;
 
 // Size of a packed matrix in units of 4 bytes: a float, or a pair of bf16.
