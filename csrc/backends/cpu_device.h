@@ -9,7 +9,7 @@
 #include "kernel_table.h"
 
 // Work below this many flops + bytes is not worth waking another thread for (about 5 us).
-enum { BW_CPU_SPLIT_COST = 65536 };
+#define BW_CPU_SPLIT_COST 65536.0  // clang refuses to compare a double with an enumerator
 
 typedef struct bw_cpu_device {
   bw_host_device host;

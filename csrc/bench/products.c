@@ -59,7 +59,7 @@ static bw_status open_product(const bw_bench_entry* entry, const bw_bench_reques
   w->product = entry->product;
   w->rows = entry->size;
   // Of products the operations are the roof. An update goes over weight, gradient, moments and two packed copies.
-  *footprint = w->product == BW_BENCH_UPDATE ? 6.0 * LAYERS * WIDTH * WIDTH * sizeof(float) : 0;
+  *footprint = w->product == BW_BENCH_UPDATE ? (double)(6 * sizeof(float) * LAYERS * WIDTH * WIDTH) : 0;
   return make(w, request, error);
 }
 
@@ -159,9 +159,10 @@ static bw_bench_work work_of(const work* w) {
   if (w->product == BW_BENCH_UPDATE) {
     const bw_linear_update_args args = update_args(w, 0);
     const bw_cost cost = bw_op_cost(BW_OP_adamw, &args.adamw, w->device->backend->real_bytes);
-    return (bw_bench_work){.flops = cost.flops, .bytes = cost.bytes + 8.0 * WIDTH * WIDTH};
+    return (bw_bench_work){.flops = cost.flops, .bytes = cost.bytes + (double)(8 * WIDTH * WIDTH)};
   }
-  return (bw_bench_work){.flops = 2.0 * (double)w->rows * WIDTH * WIDTH * (w->product == BW_BENCH_LAYER ? 3 : 1)};
+  const int64_t flops = 2 * w->rows * WIDTH * WIDTH * (w->product == BW_BENCH_LAYER ? 3 : 1);
+  return (bw_bench_work){.flops = (double)flops};
 }
 
 static bw_status sample_product(void* context, int64_t calls, bw_bench_sample* sample, bw_error* error) {
