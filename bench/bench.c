@@ -86,6 +86,7 @@ static void print_json(const bw_bench_case* of, const arguments* args, const bw_
   print_number("gflops", row->gflops);
   print_number("roofFraction", row->roof_fraction);
   print_number("floorRatio", row->floor_ratio);
+  print_number("seconds", row->seconds);
   print_number("roofGflops", row->roof_gflops);
   print_number("steps", row->steps);
   printf(",\"samples\":[");

@@ -1,8 +1,11 @@
 import { availableParallelism } from "node:os";
 import type { Command } from "commander";
+import { build, needTools } from "../bench/builds.js";
 import { type BenchRow, benchCases, chooseCases, runCase } from "../bench/cases.js";
+import { type Comparison, compare } from "../bench/compare.js";
 import { BUSY_LOAD, load, machine, machineName, origin } from "../bench/machine.js";
 import { findPeers, peerEntries } from "../bench/peers.js";
+import { waterfallText } from "../bench/waterfall.js";
 import type { Context } from "./context.js";
 import { integer } from "./load.js";
 import { usage } from "./output.js";
@@ -16,6 +19,8 @@ interface BenchFlags {
   readonly pairs?: string;
   readonly seconds?: string;
   readonly peers: boolean;
+  readonly compare?: string;
+  readonly check?: boolean;
 }
 
 export function registerBench(program: Command, context: Context): void {
@@ -30,9 +35,11 @@ export function registerBench(program: Command, context: Context): void {
     .option("--list", "the cases, without running them")
     .option("--threads <n>", `threads, also of the peers; default ${availableParallelism()}, all cores`)
     .option("--precision <name>", "of matrix products: fp32 or bf16 (where the CPU has it)", "fp32")
-    .option("--pairs <n>", "how often a case and its peers take turns; default 5")
+    .option("--pairs <n>", "how often a case and its peers, or two commits, take turns; default 5, commits 9")
     .option("--seconds <s>", "time of a case in each pair; default: as --list says")
     .option("--no-peers", "bellows alone")
+    .option("--compare <A..B>", "two commits of a checkout instead; --only says what (iteration/tictactoe)")
+    .option("--check", "with --compare: exit code 1 when B is slower beyond the noise")
     .option("--json", "one JSON object a line on stdout: machine, a bench for each case, result")
     .addHelpText(
       "after",
@@ -41,10 +48,14 @@ export function registerBench(program: Command, context: Context): void {
         "over as many bytes, whichever binds first); and how many times the least possible time it took: the operations\n" +
         "at the probed rate, for an iteration also the optimiser's memory traffic. Peers: how many times as fast\n" +
         "bellows is. BELLOWS_PYTHON names the Python that has torch.\n" +
+        "\n--compare builds the bench program of both commits (git and CMake are needed) and runs them in turn: first pairs\n" +
+        "of A with itself, which show the noise, then pairs of A and B. B is slower when the median of the pairs' ratios\n" +
+        "is above 1 by more than the noise and 2%, and the 95% interval of the median (sign test) is above 1.\n" +
         "\nExamples:\n" +
         "  $ bellows bench --only iteration,gemm\n" +
         "  $ bellows bench --only gemm/forward --threads 1 --json > gemm.jsonl\n" +
-        "  $ BELLOWS_PYTHON=.venv/bin/python bellows bench --only iteration/tictactoe --pairs 9\n",
+        "  $ BELLOWS_PYTHON=.venv/bin/python bellows bench --only iteration/tictactoe --pairs 9\n" +
+        "  $ bellows bench --compare main..HEAD --only iteration --check\n",
     )
     .action((flags: BenchFlags) => bench(flags, context));
 }
@@ -58,10 +69,15 @@ function secondsOf(text: string): number {
 
 async function bench(flags: BenchFlags, context: Context): Promise<void> {
   const { output } = context;
-  const names = flags.only?.split(",").map((name) => name.trim()) ?? [];
+  if (flags.check && flags.compare === undefined) {
+    throw usage("--check needs --compare A..B", "--check", "no --compare", "--compare A..B");
+  }
+  const only = flags.only ?? (flags.compare === undefined ? undefined : "iteration/tictactoe");
+  const names = only?.split(",").map((name) => name.trim()) ?? [];
   const cases = chooseCases(names, benchCases());
   const threads = flags.threads === undefined ? availableParallelism() : integer("--threads", flags.threads, 1, 256);
-  const pairs = flags.pairs === undefined ? 5 : integer("--pairs", flags.pairs, 1, 1000);
+  const pairs =
+    flags.pairs === undefined ? (flags.compare === undefined ? 5 : 9) : integer("--pairs", flags.pairs, 1, 1000);
   const seconds = flags.seconds === undefined ? undefined : secondsOf(flags.seconds);
   if (flags.list) {
     const rows = cases.map((of) => [of.name, of.shape.padEnd(46), `${of.seconds} s`, of.what.padEnd(72)]);
@@ -82,6 +98,10 @@ async function bench(flags: BenchFlags, context: Context): Promise<void> {
 
   const wanted = flags.peers ? peerEntries().filter((peer) => cases.some(({ name }) => name === peer.case)) : [];
   const left = new Map<string, Set<string>>();
+  if (flags.compare !== undefined) {
+    await compareCommits(flags.compare, names, { threads, precision: flags.precision, pairs, seconds }, flags, context);
+    return;
+  }
   const peers = await findPeers(wanted, context.signal, (name, reason) => {
     left.set(reason, (left.get(reason) ?? new Set()).add(name));
   });
@@ -101,6 +121,60 @@ async function bench(flags: BenchFlags, context: Context): Promise<void> {
   const took = (performance.now() - started) / 1e3;
   output.text(`${cases.length} cases in ${duration(took)}\n`);
   await output.emit({ type: "result", cases: cases.length, seconds: took });
+}
+
+async function compareCommits(
+  range: string,
+  names: readonly string[],
+  how: { threads: number; precision: string; pairs: number; seconds: number | undefined },
+  flags: BenchFlags,
+  context: Context,
+): Promise<void> {
+  const { output, signal } = context;
+  const [, a = "", b = ""] = /^(.+)\.\.(.+)$/.exec(range) ?? [];
+  if (!a || !b) throw usage(`--compare is ${range}; it must be A..B`, "--compare", range, "two commits, A..B");
+  needTools();
+  const say = (text: string) => output.note(text);
+  const before = await build(a, signal, say);
+  const after = await build(b, signal, say);
+  // A program takes one name; iterations run one by one, since the program of an old commit knows no other way.
+  const wanted = [...new Set(chooseCases(names, benchCases()).map(({ name }) => name))];
+  const all: Comparison[] = [];
+  for (const only of wanted) {
+    for (const comparison of await compare(before, after, { ...how, only, signal }, say)) {
+      all.push(comparison);
+      output.text(comparisonText(comparison, [a, b]));
+      const { commit: from } = before;
+      await output.emit({ type: "compare", ...comparison, ...how, commits: [from, after.commit] });
+    }
+  }
+  const slower = all.filter(({ verdict }) => verdict === "slower");
+  await output.emit({ type: "result", cases: all.length, slower: slower.map(({ name, shape }) => ({ name, shape })) });
+  if (!flags.check || slower.length === 0) return;
+  const list = slower.map(({ name, shape, ratio }) => `${name} ${shape} (${percentOf(ratio)})`).join(", ");
+  output.note(`slower beyond the noise: ${list}\n`);
+  context.exitCode = 1;
+}
+
+function percentOf(ratio: number): string {
+  const percent = 100 * (ratio - 1);
+  return `${percent > 0 ? "+" : ""}${percent.toFixed(1)}%`;
+}
+
+function comparisonText(comparison: Comparison, names: readonly [string, string]): string {
+  const { name, shape, unit, before, after, ratio, interval, noise, verdict, pairs, groups } = comparison;
+  const words = {
+    faster: `${names[1]} is faster`,
+    slower: `${names[1]} is slower`,
+    equal: "no difference beyond the noise",
+    undecided: "undecided: more --pairs would tell",
+  };
+  let text =
+    `${name} ${shape}: ${figure(before)} to ${figure(after)} ${unit}; time ${percentOf(ratio)} ` +
+    `(${percentOf(interval.low)} to ${percentOf(interval.high)} with ${(100 * interval.confidence).toFixed(0)}% confidence, ` +
+    `${pairs} pairs; noise ${(100 * noise).toFixed(1)}%): ${words[verdict]}\n`;
+  if (groups.length > 0) text += waterfallText(comparison, names);
+  return text;
 }
 
 /** Three digits, as people read them. */
