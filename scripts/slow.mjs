@@ -14,6 +14,7 @@ const campaigns = [
   ["lifetime", []],
   ["faults", ["strace"]],
   ["plants", []],
+  ["compare", ["git"]],
   ["interop", ["python3", "python3-venv"]],
   ["isa", ["qemu-user", "libc6-arm64-cross", "musl", "binutils"]],
   ["shipped", []],

@@ -56,7 +56,7 @@ export type Verdict = "faster" | "slower" | "equal" | "undecided";
 /**
  * Whether B's time differs from A's. `ratios`: time of B / time of A, pair by pair. The threshold is what the machine's
  * own noise can do, at least 2%. Slower: the median is beyond the threshold, and the interval beyond 1. Equal: the whole
- * interval is inside the threshold.
+ * interval is inside the threshold, and that is no more than 10%: in more noise nothing can be called equal.
  */
 export function verdictOf(
   ratios: readonly number[],
@@ -68,6 +68,6 @@ export function verdictOf(
   let verdict: Verdict = "undecided";
   if (ratio > 1 + threshold && interval.low > 1) verdict = "slower";
   else if (ratio < 1 / (1 + threshold) && interval.high < 1) verdict = "faster";
-  else if (interval.low >= 1 / (1 + threshold) && interval.high <= 1 + threshold) verdict = "equal";
+  else if (threshold <= 0.1 && interval.low >= 1 / (1 + threshold) && interval.high <= 1 + threshold) verdict = "equal";
   return { ratio, interval, threshold, verdict };
 }

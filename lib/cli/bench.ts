@@ -35,7 +35,10 @@ export function registerBench(program: Command, context: Context): void {
     .option("--list", "the cases, without running them")
     .option("--threads <n>", `threads, also of the peers; default ${availableParallelism()}, all cores`)
     .option("--precision <name>", "of matrix products: fp32 or bf16 (where the CPU has it)", "fp32")
-    .option("--pairs <n>", "how often a case and its peers, or two commits, take turns; default 5, commits 9")
+    .option(
+      "--pairs <n>",
+      "how often a case and its peers, or two commits, take turns; default 5, commits 9 (at least 6)",
+    )
     .option("--seconds <s>", "time of a case in each pair; default: as --list says")
     .option("--no-peers", "bellows alone")
     .option("--compare <A..B>", "two commits of a checkout instead; --only says what (iteration/tictactoe)")
@@ -76,8 +79,9 @@ async function bench(flags: BenchFlags, context: Context): Promise<void> {
   const names = only?.split(",").map((name) => name.trim()) ?? [];
   const cases = chooseCases(names, benchCases());
   const threads = flags.threads === undefined ? availableParallelism() : integer("--threads", flags.threads, 1, 256);
-  const pairs =
-    flags.pairs === undefined ? (flags.compare === undefined ? 5 : 9) : integer("--pairs", flags.pairs, 1, 1000);
+  // Fewer than six pairs of commits cannot give an interval of 95%.
+  const [least, usual] = flags.compare === undefined ? [1, 5] : [6, 9];
+  const pairs = flags.pairs === undefined ? usual : integer("--pairs", flags.pairs, least, 1000);
   const seconds = flags.seconds === undefined ? undefined : secondsOf(flags.seconds);
   if (flags.list) {
     const rows = cases.map((of) => [of.name, of.shape.padEnd(46), `${of.seconds} s`, of.what.padEnd(72)]);
