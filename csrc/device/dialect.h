@@ -10,8 +10,10 @@
 //                                at most; a local array for them has RUN_LENGTH(most) elements
 //   FOR_TILES(t, n)              t over 0..n-1, one item a block: its threads then share the work with
 //   FOR_BLOCK(j, n)                j over 0..n-1 inside a tile, one item a thread
+//   INDEPENDENT                  before one of these loops: no item reads what another one writes
 //   SUM_OVER(s, j, n, expr)        real s = sum of expr over j in 0..n-1, in an order fixed by n and the dialect
 //   SYNC                           all threads of the block have come this far, and see each other's writes
+//   PREFETCH(address)            this will be read soon
 //   EXP LOG SQRT                 on real
 //   MULTIPLY_ADD(a, b, c)        a * b + c on real, with one rounding where that is one instruction
 //   real                         float, or double in the reference

@@ -31,6 +31,8 @@ float* bw_emu_scratch(void* team);  // BW_EMU_MAX_THREADS floats shared by the b
        i += context->blocks * context->threads)
 #define FOR_TILES(t, n) for (int64_t t = context->block; t < (n); t += context->blocks)
 #define FOR_BLOCK(j, n) for (int64_t j = context->thread; j < (n); j += context->threads)
+#define INDEPENDENT
+#define PREFETCH(address) ((void)(address))
 #define SYNC bw_emu_barrier(context->team)
 #define BW_RESTRICT
 

@@ -28,9 +28,9 @@ typedef struct bw_gelu_forward_args {
   int64_t n;
 } bw_gelu_forward_args;
 
-// dx[n] = dy[n] * derivative[n]
+// dx[n] = dy[n] * dx[n], in place: dx holds the derivative that gelu_forward left
 typedef struct bw_gelu_backward_args {
-  bw_ref derivative, dy, dx;
+  bw_ref dy, dx;
   int64_t n;
 } bw_gelu_backward_args;
 

@@ -36,10 +36,9 @@ KERNEL(gelu_forward) {
 }
 
 KERNEL(gelu_backward) {
-  IN(real, derivative);
   IN(real, dy);
   OUT(real, dx);
-  FOR_GRID(i, args->n) dx[i] = dy[i] * derivative[i];
+  FOR_GRID(i, args->n) dx[i] *= dy[i];
 }
 
 KERNEL(bias_activation) {

@@ -11,37 +11,29 @@ KERNEL(features_base) {
   }
 }
 
-enum { BW_FEATURES_STRIP = 64 };  // sums that stay in registers while a list is walked
-
+// Four features at a time: a sum is read and written once for four additions, which are made in order.
 KERNEL(features_forward) {
   IN(uint16_t, features);
   IN(real, weight);
   IN(real, base);
   OUT(real, y);
   const int64_t columns = args->columns;
-  const int relu = args->activation == BW_ACTIVATION_RELU;
   FOR_TILES(row, args->rows) {
     const uint16_t* list = features + row * (1 + args->max_features);
     const int count = list[0];
-    FOR_BLOCK(strip, (columns + BW_FEATURES_STRIP - 1) / BW_FEATURES_STRIP) {
-      const int64_t first = strip * BW_FEATURES_STRIP;
-      real* to = y + row * columns + first;
-      if (columns - first >= BW_FEATURES_STRIP) {
-        real sums[BW_FEATURES_STRIP];
-        for (int j = 0; j < BW_FEATURES_STRIP; ++j) sums[j] = base[first + j];
-        for (int k = 1; k <= count; ++k) {
-          const real* from = weight + list[k] * columns + first;
-          for (int j = 0; j < BW_FEATURES_STRIP; ++j) sums[j] += from[j];
-        }
-        for (int j = 0; j < BW_FEATURES_STRIP; ++j) to[j] = relu && sums[j] < 0 ? 0 : sums[j];
-      } else {
-        for (int64_t j = 0; first + j < columns; ++j) {
-          real sum = base[first + j];
-          for (int k = 1; k <= count; ++k) sum += weight[list[k] * columns + first + j];
-          to[j] = relu && sum < 0 ? 0 : sum;
-        }
-      }
+    real* sums = y + row * columns;
+    FOR_BLOCK(j, columns) sums[j] = base[j];
+    int k = 1;
+    for (; k + 3 <= count; k += 4) {
+      const real *w0 = weight + list[k] * columns, *w1 = weight + list[k + 1] * columns;
+      const real *w2 = weight + list[k + 2] * columns, *w3 = weight + list[k + 3] * columns;
+      INDEPENDENT FOR_BLOCK(j, columns) sums[j] = sums[j] + w0[j] + w1[j] + w2[j] + w3[j];
     }
+    for (; k <= count; ++k) {
+      const real* w = weight + list[k] * columns;
+      FOR_BLOCK(j, columns) sums[j] += w[j];
+    }
+    if (args->activation == BW_ACTIVATION_RELU) FOR_BLOCK(j, columns) sums[j] = sums[j] < 0 ? 0 : sums[j];
   }
 }
 

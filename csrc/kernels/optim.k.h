@@ -25,6 +25,10 @@ KERNEL(clip_scale) {
   }
 }
 
+// Moments of a weight whose gradient stays 0 (behind a dead ReLU) would decay to denormal numbers, with which
+// arithmetic is many times slower: below the smallest normal float they are 0.
+#define BW_TINY ((real)1.17549435e-38)
+
 KERNEL(adamw) {
   OUT(real, weights);
   IN(real, gradients);
@@ -38,8 +42,10 @@ KERNEL(adamw) {
   const real epsilon = (real)args->epsilon, decay = (real)(1 - args->lr * args->weight_decay);
   FOR_GRID(i, args->n) {
     const real g = gradients[i] * clip;
-    const real m = beta1 * first[i] + keep1 * g;
-    const real v = beta2 * second[i] + keep2 * g * g;
+    real m = beta1 * first[i] + keep1 * g;
+    real v = beta2 * second[i] + keep2 * g * g;
+    m = m < BW_TINY && m > -BW_TINY ? 0 : m;
+    v = v < BW_TINY ? 0 : v;
     first[i] = m;
     second[i] = v;
     weights[i] = weights[i] * decay - step_size * m / (SQRT(v * second_scale) + epsilon);

@@ -6,7 +6,7 @@
 #ifndef BW_KERNELS_POLICY_H
 #define BW_KERNELS_POLICY_H
 
-enum { BW_MAX_ACTIONS = 32 };
+enum { BW_MAX_ACTIONS = 32, BW_GATHER_AHEAD = 8 };
 
 // probabilities[actions] = softmax of logits[actions] * inverse_temperature over the actions in mask (not empty).
 // Returns log of the normaliser, so that log p(a) = logits[a] * inverse_temperature - max - result; *max is set.

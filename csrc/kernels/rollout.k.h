@@ -165,6 +165,14 @@ GAME_KERNEL(sample_gather) {
   FOR_GRID(i, args->rows) {
     const int32_t slot = order[i];
     const GAME(state) state = record_states[slot];
+    if (i + BW_GATHER_AHEAD < args->rows) {  // records lie anywhere in memory
+      const int32_t later = order[i + BW_GATHER_AHEAD];
+      PREFETCH(&record_states[later]);
+      PREFETCH(&record_actions[later]);
+      PREFETCH(&record_log_probs[later]);
+      PREFETCH(&record_advantages[later]);
+      PREFETCH(&record_returns[later]);
+    }
     uint16_t* list = features + i * (1 + args->max_features);
     list[0] = (uint16_t)GAME(features)(&state, list + 1);
     masks[i] = GAME(legal)(&state);

@@ -88,8 +88,10 @@ void bw_activations_plan(bw_activations* act, const bw_net_layout* layout, bw_pl
           (int64_t)sizeof(uint16_t));
   for (int layer = 0; layer < shape->depth; ++layer) {
     ACTIVATION("hidden", layer, &act->hidden[layer], max_rows, width);
-    if (!residual || layer > 0) ACTIVATION("linear gradient", layer, &act->dlinear[layer], backward_rows, width);
-    if (!residual) continue;
+    if (!residual) {
+      ACTIVATION("linear gradient", layer, &act->dlinear[layer], backward_rows, width);
+      continue;
+    }
     ACTIVATION("normed", layer, &act->normed[layer], max_rows, width);
     ACTIVATION("mean", layer, &act->mean[layer], max_rows, 1);
     ACTIVATION("rstd", layer, &act->rstd[layer], max_rows, 1);
@@ -219,9 +221,8 @@ static void resmlp_backward(bw_device* device, const bw_net* net, const bw_activ
   linear_backward(device, net, depth, act->dhead, act->dnormed[0], rows);
   norm_backward(device, net, act, 0, act->hidden[depth - 1], rows, 0);
   for (int layer = depth - 1; layer >= 1; --layer) {
-    BW_LAUNCH(device, gelu_backward, .derivative = act->linear[layer], .dy = act->dhidden, .dx = act->dlinear[layer],
-              .n = n);
-    linear_backward(device, net, layer, act->dlinear[layer], act->dnormed[layer], rows);
+    BW_LAUNCH(device, gelu_backward, .dy = act->dhidden, .dx = act->linear[layer], .n = n);
+    linear_backward(device, net, layer, act->linear[layer], act->dnormed[layer], rows);
     norm_backward(device, net, act, layer, act->hidden[layer - 1], rows, 1);
   }
 }
@@ -231,7 +232,7 @@ static void resmlp_gradients(bw_device* device, const bw_net* net, const bw_acti
   linear_gradient(device, net, depth, act->normed[0], act->dhead, rows);
   norm_gradient(device, net, act, 0, act->hidden[depth - 1], rows);
   for (int layer = depth - 1; layer >= 1; --layer) {
-    linear_gradient(device, net, layer, act->normed[layer], act->dlinear[layer], rows);
+    linear_gradient(device, net, layer, act->normed[layer], act->linear[layer], rows);
     norm_gradient(device, net, act, layer, act->hidden[layer - 1], rows);
   }
   features_gradient(device, net, act, act->dhidden, rows);

@@ -86,13 +86,13 @@ typedef struct bw_activations {
   bw_ref features;                      // u16 [rows][1 + max_features]
   bw_ref hidden[BW_NET_MAX_DEPTH + 1];  // [rows][width] after each layer (mlp) or block (resmlp)
   bw_ref normed[BW_NET_MAX_DEPTH + 1];  // resmlp: LayerNorm's output; index 0 is the final norm
-  bw_ref linear[BW_NET_MAX_DEPTH + 1];  // resmlp: the input of gelu, then its derivative there
+  bw_ref linear[BW_NET_MAX_DEPTH + 1];  // resmlp: the input of gelu, its derivative there, then the gradient
   bw_ref mean[BW_NET_MAX_DEPTH + 1], rstd[BW_NET_MAX_DEPTH + 1];
   bw_ref head;  // [rows][actions + 1]
   // Gradients, where backward was planned.
   bw_ref dhead;
   bw_ref dhidden;                        // resmlp: of the residual stream
-  bw_ref dlinear[BW_NET_MAX_DEPTH + 1];  // of what each layer's matrix gives
+  bw_ref dlinear[BW_NET_MAX_DEPTH + 1];  // mlp: of what each layer's matrix gives
   bw_ref dnormed[BW_NET_MAX_DEPTH + 1];  // resmlp
 } bw_activations;
 
