@@ -377,6 +377,23 @@ static void check_special(const kernel* k) {
   bw_aligned_free(c.base);
 }
 
+// Below the normal numbers bf16 products see and give 0, of either sign; fp32 keeps what it can.
+static void check_tiny(const kernel* k) {
+  enum { COLUMNS = 3 };
+  const float tiny[2] = {-0x1p-130f, 0x1p-140f}, ones[2 * COLUMNS] = {1, 1, 1, 1, 1, 1}, small[2] = {0x1p-70f, 0};
+  const float* rows[2] = {tiny, small};
+  buffer packed = take(packed_floats(k, 2, COLUMNS)), c = take(COLUMNS);
+  for (int i = 0; i < 2; ++i) {
+    const float b[2 * COLUMNS] = {0x1p-70f, 0x1p-70f, 0x1p-70f, 1, 1, 1};
+    k->gemm->pack(i ? b : ones, COLUMNS, 1, 2, COLUMNS, 0, 1, 0, 2, packed.at);
+    k->gemm->multiply(rows[i], 2, packed.at, 1, 2, COLUMNS, 0, 1, NULL, BW_ACT_NONE, 0, c.at, COLUMNS);
+    const float wanted = k->gemm->bf16 ? 0 : i ? 0x1p-140f : -0x1p-130f + 0x1p-140f;
+    for (int n = 0; n < COLUMNS; ++n) CHECK(c.at[n] == wanted);
+  }
+  bw_aligned_free(packed.base);
+  bw_aligned_free(c.base);
+}
+
 static void check_empty(const kernel* k) {
   // Nothing to contract: the bias alone, a gradient of 0.
   float packed[1] = {NAN}, bias[3] = {1, -2, 3}, c[6], g[6];
@@ -398,6 +415,7 @@ static void check_kernel(const kernel* k) {
   CHECK(k->gemm->panel >= 1 && k->gemm->row_tile >= 1);
   check_pack(k);
   check_special(k);
+  check_tiny(k);
   check_empty(k);
   for (int i = 0; i < 5; ++i) check_row_batches(k);
   static const int edges[] = {1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33};
@@ -414,6 +432,11 @@ static void check_kernel(const kernel* k) {
       check_multiply(k, s);
       check_outer(k, edges[(i + j) % EDGES], edges[i], edges[j], j & 1);
     }
+  }
+  // Rows too long for what a kernel keeps of them at a time.
+  static const int long_rows[] = {600, 4097, 20000};
+  for (int i = 0; i < 3; ++i) {
+    check_multiply(k, (product){.rows = 20, .contract = long_rows[i], .columns = 40, .lda = long_rows[i], .ldc = 40});
   }
   for (int i = 0; i < RANDOM_SHAPES; ++i) {
     product s = {.rows = i % 6 == 5 ? between(100, 280) : between(1, 70),
