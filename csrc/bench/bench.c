@@ -34,11 +34,17 @@ static const bw_bench_entry kEntries[] = {
    .family = &bw_bench_rollouts,                                                                                    \
    .game = #game_,                                                                                                  \
    .size = games_},
+#define RULES(game_, games_, what_)                                                                               \
+  {.of = {.name = "rules/" #game_, .shape = #games_ " games", .unit = "Mmoves/s", .seconds = 0.2, .what = what_}, \
+   .family = &bw_bench_rules,                                                                                     \
+   .game = #game_,                                                                                                \
+   .size = games_},
 #include "cases.def"
 #undef ITERATION
 #undef PRODUCT
 #undef KERNEL
 #undef ROLLOUT
+#undef RULES
 };
 
 enum { ENTRIES = (int)(sizeof kEntries / sizeof *kEntries) };

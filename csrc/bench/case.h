@@ -32,7 +32,8 @@ struct bw_bench_entry {
   bw_status (*make)(void* work, bw_error* error);  // kernels.c
 };
 
-extern const bw_bench_family bw_bench_iterations, bw_bench_products, bw_bench_kernels, bw_bench_rollouts;
+extern const bw_bench_family bw_bench_iterations, bw_bench_products, bw_bench_kernels, bw_bench_rollouts,
+    bw_bench_rules;
 
 enum {
   BW_BENCH_FORWARD,
@@ -46,11 +47,13 @@ enum {
 #define ITERATION(...)
 #define PRODUCT(...)
 #define ROLLOUT(...)
+#define RULES(...)
 #define KERNEL(op, shape, what) bw_status bw_bench_make_##op(void* work, bw_error* error);
 #include "cases.def"
 #undef ITERATION
 #undef PRODUCT
 #undef ROLLOUT
+#undef RULES
 #undef KERNEL
 
 bw_precision bw_bench_precision(const bw_bench_request* request);
