@@ -84,10 +84,8 @@ export interface NativeProfile {
   /** 0 where there is no bf16. */
   readonly gflopsBf16: number;
   readonly gbytes: number;
-  readonly l2Gbytes: number;
-  readonly l2Bytes: number;
-  readonly l3Gbytes: number;
-  readonly l3Bytes: number;
+  /** L1, L2, L3: what they hold for all threads, and their bandwidth. */
+  readonly caches: readonly { readonly bytes: number; readonly gbytes: number }[];
 }
 
 /** Events of a timeline, `TRACE_COLUMNS` numbers each. */

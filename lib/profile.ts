@@ -2,7 +2,7 @@ import type { NativeProfile } from "./native.js";
 
 /** A memory of the machine: how much it holds, and how fast the threads stream from it together. */
 export interface MemoryRoof {
-  readonly name: "L2" | "L3" | "DRAM";
+  readonly name: "L1" | "L2" | "L3" | "DRAM";
   /** What it holds for all threads together; null for DRAM. */
   readonly bytes: number | null;
   readonly gbytes: number;
@@ -72,12 +72,13 @@ export function rates({ flops, bytes, seconds, calls, threads }: Work, roof: Roo
   return { ...rate, roof: Math.max(compute, stream), bound, memory: memory.name };
 }
 
+const CACHES = ["L1", "L2", "L3"] as const;
+
 /** The roof of a profile; null until it is measured. */
 export function toRoof(raw: NativeProfile): Roof | null {
   if (!(raw.gflops > 0 && raw.gbytes > 0)) return null;
   const memory: MemoryRoof[] = [
-    { name: "L2", bytes: raw.l2Bytes, gbytes: raw.l2Gbytes },
-    { name: "L3", bytes: raw.l3Bytes, gbytes: raw.l3Gbytes },
+    ...raw.caches.map((cache, i) => ({ name: CACHES[i]!, ...cache })),
     { name: "DRAM", bytes: null, gbytes: raw.gbytes },
   ];
   const arithmetic = { fp32: raw.gflopsFp32, bf16: raw.gflopsBf16 > 0 ? raw.gflopsBf16 : null };

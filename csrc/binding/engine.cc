@@ -543,10 +543,14 @@ Napi::Value Engine::Profile(const Napi::CallbackInfo& info) {
   object.Set("threads", state_->roof.threads);
   object.Set("gflopsFp32", state_->roof.gflops);
   object.Set("gflopsBf16", state_->roof.gflops_bf16);
-  object.Set("l2Gbytes", state_->roof.l2_gbytes);
-  object.Set("l2Bytes", static_cast<double>(state_->roof.l2_bytes));
-  object.Set("l3Gbytes", state_->roof.l3_gbytes);
-  object.Set("l3Bytes", static_cast<double>(state_->roof.l3_bytes));
+  Napi::Array caches = Napi::Array::New(info.Env(), BW_ROOF_CACHES);
+  for (uint32_t i = 0; i < BW_ROOF_CACHES; ++i) {
+    Napi::Object cache = Napi::Object::New(info.Env());
+    cache.Set("bytes", static_cast<double>(state_->roof.caches[i].bytes));
+    cache.Set("gbytes", state_->roof.caches[i].gbytes);
+    caches.Set(i, cache);
+  }
+  object.Set("caches", caches);
   return object;
 }
 

@@ -59,10 +59,17 @@ static uint64_t read_number(const char* name) {
 }
 
 bw_cache bw_cache_find(int level) {
-  const uint64_t sharers = level == 2 ? read_number("hw.perflevel0.cpusperl2") : read_number("hw.logicalcpu");
-  uint64_t bytes = level == 2 ? read_number("hw.perflevel0.l2cachesize") : read_number("hw.l3cachesize");
-  if (level == 2 && bytes == 0) bytes = read_number("hw.l2cachesize");
-  return (bw_cache){.bytes = bytes, .sharers = sharers > 0 ? (int)sharers : 1};
+  // Of the fast cores where there are two kinds.
+  static const char* const kNames[][2] = {{"hw.perflevel0.l1dcachesize", "hw.l1dcachesize"},
+                                          {"hw.perflevel0.l2cachesize", "hw.l2cachesize"},
+                                          {"hw.perflevel0.l3cachesize", "hw.l3cachesize"}};
+  bw_cache cache = {.sharers = 1};
+  if (level < 1 || level > 3) return cache;
+  for (int i = 0; i < 2 && cache.bytes == 0; ++i) cache.bytes = read_number(kNames[level - 1][i]);
+  if (level == 2) cache.sharers = (int)read_number("hw.perflevel0.cpusperl2");
+  if (level == 3) cache.sharers = (int)read_number("hw.logicalcpu");
+  if (cache.sharers < 1) cache.sharers = 1;
+  return cache;
 }
 
 #elif defined(_WIN32)

@@ -13,7 +13,7 @@ typedef struct bw_cache {
   int sharers;     // hardware threads that share it, at least 1
 } bw_cache;
 
-bw_cache bw_cache_find(int level);  // 2 or 3; data or unified
+bw_cache bw_cache_find(int level);  // 1 to 3; of data, or of data and instructions
 
 #ifdef __cplusplus
 }

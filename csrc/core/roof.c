@@ -46,8 +46,8 @@ enum {
 static const int64_t kRounds = 200000;         // below a millisecond
 static const uint64_t kProbeTime = 60000000u;  // ns; long enough for the clock to settle, best run counts
 static const uint64_t kCacheTime = 20000000u;
-static const uint64_t kPassBytes =
-    8u << 20;  // traffic of a thread in one run of a cache: many times what a start costs
+// Traffic of a thread in one run over a cache: many times what a start costs.
+static const uint64_t kPassBytes = 8u << 20;
 static const uint64_t kMostBytes = 8u << 20;  // of a thread's arrays
 
 typedef struct probe_task {
@@ -159,18 +159,17 @@ static bw_status measure_cache(bw_pool* pool, bw_roof_update update, uint64_t by
 
 static bw_status measure_caches(bw_pool* pool, bw_roof_update update, bw_roof* roof, bw_error* error) {
   const uint64_t threads = (uint64_t)bw_pool_threads(pool);
-  const bw_cache l2 = bw_cache_find(2), l3 = bw_cache_find(3);
-  const uint64_t l2_share = l2.bytes / (uint64_t)l2.sharers;
-  if (l2_share >= 1u << 16) {
-    BW_TRY(measure_cache(pool, update, l2_share / 2, &roof->l2_gbytes, error));
-    roof->l2_bytes = l2.bytes * ((threads + (uint64_t)l2.sharers - 1) / (uint64_t)l2.sharers);
-  }
-  const uint64_t sharers = threads < (uint64_t)l3.sharers ? threads : (uint64_t)l3.sharers;
-  uint64_t l3_share = l3.bytes / 2 / sharers;
-  if (l3_share > kMostBytes) l3_share = kMostBytes;
-  if (l3_share > l2.bytes) {
-    BW_TRY(measure_cache(pool, update, l3_share, &roof->l3_gbytes, error));
-    roof->l3_bytes = l3.bytes * ((threads + (uint64_t)l3.sharers - 1) / (uint64_t)l3.sharers);
+  uint64_t nearer = 0;
+  for (int i = 0; i < BW_ROOF_CACHES; ++i) {
+    const bw_cache cache = bw_cache_find(i + 1);
+    const uint64_t sharers = (uint64_t)cache.sharers;
+    uint64_t half = cache.bytes / 2 / (threads < sharers ? threads : sharers);  // of a thread's share
+    if (half > kMostBytes) half = kMostBytes;
+    if (half > nearer) {
+      BW_TRY(measure_cache(pool, update, half, &roof->caches[i].gbytes, error));
+      roof->caches[i].bytes = cache.bytes * ((threads + sharers - 1) / sharers);
+    }
+    if (cache.bytes > 0) nearer = cache.bytes;
   }
   return BW_OK;
 }

@@ -10,6 +10,7 @@ import { Output } from "./output.js";
 import { registerPlan } from "./plan.js";
 import { registerPlay } from "./play.js";
 import { registerPolicy } from "./policy.js";
+import { registerRoofline } from "./roofline.js";
 import { registerTrain } from "./train.js";
 
 /** Every command, in the order of the help. A new one is a file and a line here. */
@@ -22,6 +23,7 @@ const commands = [
   registerInfo,
   registerGames,
   registerBench,
+  registerRoofline,
 ];
 
 async function main(given: readonly string[]): Promise<number> {

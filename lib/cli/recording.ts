@@ -3,6 +3,7 @@
 import { checkWritable } from "../checkpoint.js";
 import type { SelfPlay } from "../selfplay.js";
 import type { Trace } from "../trace.js";
+import { integer } from "./load.js";
 import { type Output, usage } from "./output.js";
 import { count } from "./report.js";
 
@@ -27,12 +28,7 @@ export async function profileOf({ profile: path, profileIterations }: ProfileFla
     throw usage("--profile-iterations needs --profile", "--profile", "nothing", "a file to write");
   }
   if (path === "") throw usage("--profile is empty", "--profile", "an empty name", "a file to write");
-  const text = profileIterations ?? String(PROFILED);
-  const iterations = Number(text);
-  if (text.trim() === "" || !Number.isInteger(iterations) || iterations < 1 || iterations > 1e6) {
-    const expected = "an integer from 1 to 1000000";
-    throw usage(`--profile-iterations is ${text}; it must be ${expected}`, "--profile-iterations", text, expected);
-  }
+  const iterations = integer("--profile-iterations", profileIterations ?? String(PROFILED), 1, 1e6);
   await checkWritable(path);
   return { path, iterations };
 }

@@ -144,7 +144,7 @@ static void test_cpu(void) {
 
 static void test_caches(void) {
   uint64_t nearer = 0;
-  for (int level = 2; level <= 3; ++level) {
+  for (int level = 1; level <= 3; ++level) {
     const bw_cache cache = bw_cache_find(level);
     CHECK(cache.sharers >= 1);
     CHECK(cache.bytes == 0 || (cache.bytes > nearer && cache.bytes < (uint64_t)1 << 40));
@@ -169,11 +169,17 @@ static void test_roof(void) {
       CHECK(bw_roof_measure((bw_isa)i, pool, &again, NULL) == BW_OK);  // from the cache: the same figures
       CHECK(again.gflops == roof.gflops && again.gbytes == roof.gbytes && again.threads == threads);
       CHECK(again.gflops_bf16 == roof.gflops_bf16);
-      CHECK((roof.l2_bytes > 0) == (roof.l2_gbytes > 0) && (roof.l3_bytes > 0) == (roof.l3_gbytes > 0));
-      CHECK(roof.l2_bytes % (bw_cache_find(2).bytes + (bw_cache_find(2).bytes == 0)) == 0);
-      CHECK(again.l2_gbytes == roof.l2_gbytes && again.l3_bytes == roof.l3_bytes);
-      printf("  %s, %d threads: %.1f GFLOP/s, %.1f bf16, L2 %.1f, L3 %.1f, DRAM %.1f GB/s\n", bw_isa_name((bw_isa)i),
-             threads, roof.gflops, roof.gflops_bf16, roof.l2_gbytes, roof.l3_gbytes, roof.gbytes);
+      for (int level = 1; level <= BW_ROOF_CACHES; ++level) {
+        const bw_roof_cache* cache = &roof.caches[level - 1];
+        const uint64_t one = bw_cache_find(level).bytes;
+        CHECK((cache->bytes > 0) == (cache->gbytes > 0));
+        CHECK(cache->bytes == 0 || (one > 0 && cache->bytes % one == 0 && cache->bytes <= one * (uint64_t)threads));
+        CHECK(again.caches[level - 1].gbytes == cache->gbytes);
+      }
+      CHECK((roof.caches[0].bytes > 0) == (bw_cache_find(1).bytes > 0));
+      printf("  %s, %d threads: %.1f GFLOP/s, %.1f bf16, L1 %.1f, L2 %.1f, L3 %.1f, DRAM %.1f GB/s\n",
+             bw_isa_name((bw_isa)i), threads, roof.gflops, roof.gflops_bf16, roof.caches[0].gbytes,
+             roof.caches[1].gbytes, roof.caches[2].gbytes, roof.gbytes);
     }
     bw_pool_destroy(pool);
   }
