@@ -26,8 +26,10 @@ static void run_rows_of(bw_cpu_device* cpu, const bw_step* step, int64_t rows, i
       bw_cpu_backward_rows(cpu, &step->args.linear_backward, first, last);
       break;
     default: {
-      const int64_t items = step->cost.items / rows;  // of a row
-      bw_cpu_run_items(cpu, (bw_op)step->op, &step->args, first * items, last * items);
+      const int64_t items = step->cost.items / rows;  // of a row; 0: an item is a group of rows
+      const int64_t begin = items ? first * items : first / BW_ROW_GROUP;
+      const int64_t end = items ? last * items : (last + BW_ROW_GROUP - 1) / BW_ROW_GROUP;
+      bw_cpu_run_items(cpu, (bw_op)step->op, &step->args, begin, end);
     }
   }
 }
@@ -43,11 +45,13 @@ static uint64_t finish_part(const group_task* task, bw_step* step, int worker, d
   return now;
 }
 
+// Tasks are groups of BW_ROW_GROUP rows.
 static void run_rows(void* context, int64_t first, int64_t last, int worker) {
   const group_task* task = context;
+  const int64_t last_row = last * BW_ROW_GROUP < task->rows ? last * BW_ROW_GROUP : task->rows;
   uint64_t before = bw_now_ns();
-  for (int64_t row = first; row < last; row += task->block) {
-    const int64_t end = last - row < task->block ? last : row + task->block;
+  for (int64_t row = first * BW_ROW_GROUP; row < last_row; row += task->block) {
+    const int64_t end = last_row - row < task->block ? last_row : row + task->block;
     for (int i = 0; i < task->count; ++i) {
       bw_step* step = &task->steps[i];
       run_rows_of(task->cpu, step, task->rows, row, end);
@@ -140,10 +144,11 @@ void bw_cpu_run_group(bw_device* device, bw_group group, int64_t rows, bw_step* 
   const bool split = cost >= BW_CPU_SPLIT_COST && device->threads > 1;
   if (group == BW_GROUP_ROWS) {
     task.block = block_of(steps, count);
+    const int64_t tasks = (rows + BW_ROW_GROUP - 1) / BW_ROW_GROUP;
     if (split) {
-      bw_pool_run(cpu->pool, rows, run_rows, &task);
+      bw_pool_run(cpu->pool, tasks, run_rows, &task);
     } else {
-      run_rows(&task, 0, rows, 0);
+      run_rows(&task, 0, tasks, 0);
     }
   } else if (split) {
     bw_pool_run(cpu->pool, device->threads, run_shares, &task);

@@ -47,7 +47,11 @@ static const bw_kernel* const bw_game_kernels[] = {
 #undef GAME
 };
 
+#ifndef BW_TUNED
+#define BW_TUNED NULL
+#endif
+
 #define BW_KERNEL_TABLE \
-  { bw_plain_kernels, bw_game_kernels }
+  { bw_plain_kernels, bw_game_kernels, BW_TUNED }
 
 #endif

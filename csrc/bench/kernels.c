@@ -121,6 +121,7 @@ bw_status bw_bench_make_layernorm_backward(void* context, bw_error* error) {
   BW_TRY(reals(w, ROWS, -0.1f, 0.1f, &a->mean, error));
   BW_TRY(reals(w, ROWS, 1.5f, 2, &a->rstd, error));
   BW_TRY(reals(w, ROWS * WIDTH, -1, 1, &a->dy, error));
+  BW_TRY(reals(w, ROWS / BW_ROW_GROUP * 2 * WIDTH, 0, 0, &a->partials, error));
   return reals(w, ROWS * WIDTH, 0, 0, &a->dx, error);
 }
 
@@ -130,10 +131,7 @@ bw_status bw_bench_make_layernorm_gradient(void* context, bw_error* error) {
   bw_layernorm_gradient_args* a = &w->args.layernorm_gradient;
   a->rows = ROWS;
   a->columns = WIDTH;
-  BW_TRY(reals(w, ROWS * WIDTH, -1, 1, &a->x, error));
-  BW_TRY(reals(w, ROWS, -0.1f, 0.1f, &a->mean, error));
-  BW_TRY(reals(w, ROWS, 1.5f, 2, &a->rstd, error));
-  BW_TRY(reals(w, ROWS * WIDTH, -1, 1, &a->dy, error));
+  BW_TRY(reals(w, ROWS / BW_ROW_GROUP * 2 * WIDTH, -1, 1, &a->partials, error));
   BW_TRY(reals(w, WIDTH, 0, 0, &a->dgain, error));
   return reals(w, WIDTH, 0, 0, &a->dshift, error);
 }

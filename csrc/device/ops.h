@@ -62,16 +62,20 @@ typedef struct bw_layernorm_forward_args {
   int64_t rows, columns;
 } bw_layernorm_forward_args;
 
-// dx (+)= gradient of x; accumulate != 0 adds to dx
+// Rows whose sums over rows are made together; what depends on the order of a sum then depends on the shape alone.
+enum { BW_ROW_GROUP = 8 };
+
+// dx (+)= gradient of x; accumulate != 0 adds to dx. partials[ceil(rows / BW_ROW_GROUP)][2][columns]: each group's sums
+// of the gradients of gain and of shift.
 typedef struct bw_layernorm_backward_args {
-  bw_ref x, gain, mean, rstd, dy, dx;
+  bw_ref x, gain, mean, rstd, dy, dx, partials;
   int64_t rows, columns;
   int accumulate;
 } bw_layernorm_backward_args;
 
-// dgain, dshift [columns], rows ascending
+// dgain, dshift [columns] from the partials of `rows` rows, groups ascending
 typedef struct bw_layernorm_gradient_args {
-  bw_ref x, mean, rstd, dy, dgain, dshift;
+  bw_ref partials, dgain, dshift;
   int64_t rows, columns;
 } bw_layernorm_gradient_args;
 

@@ -25,7 +25,8 @@ KERNEL(layernorm_forward) {
   }
 }
 
-// With z = (x - mean) rstd and g = dy gain: dx = rstd (g - mean(g) - z mean(g z)).
+// With z = (x - mean) rstd and g = dy gain: dx = rstd (g - mean(g) - z mean(g z)). A tile is a group of rows, whose
+// dy z and dy are added up while they are in cache.
 KERNEL(layernorm_backward) {
   IN(real, x);
   IN(real, gain);
@@ -33,33 +34,37 @@ KERNEL(layernorm_backward) {
   IN(real, rstd);
   IN(real, dy);
   OUT(real, dx);
+  OUT(real, partials);
   const int64_t columns = args->columns;
   const int accumulate = args->accumulate;
-  FOR_TILES(row, args->rows) {
-    const real* x_row = x + row * columns;
-    const real* dy_row = dy + row * columns;
-    real* dx_row = dx + row * columns;
-    const real m = mean[row], r = rstd[row];
-    SUM_OVER(g_sum, j, columns, dy_row[j] * gain[j]);
-    SUM_OVER(gz_sum, j, columns, dy_row[j] * gain[j] * ((x_row[j] - m) * r));
-    const real g_mean = g_sum / (real)columns, slope = -r * (gz_sum / (real)columns);
-    if (accumulate) {
-      FOR_BLOCK(j, columns) {
-        const real g = dy_row[j] * gain[j] - g_mean;
-        dx_row[j] = MULTIPLY_ADD(r, MULTIPLY_ADD(x_row[j] - m, slope, g), dx_row[j]);
+  FOR_TILES(group, (args->rows + BW_ROW_GROUP - 1) / BW_ROW_GROUP) {
+    const int64_t first = group * BW_ROW_GROUP;
+    const int64_t last = args->rows - first < BW_ROW_GROUP ? args->rows : first + BW_ROW_GROUP;
+    real* dgain = partials + group * 2 * columns;
+    real* dshift = dgain + columns;
+    FOR_BLOCK(j, 2 * columns) dgain[j] = 0;
+    SYNC;
+    for (int64_t row = first; row < last; ++row) {
+      const real* x_row = x + row * columns;
+      const real* dy_row = dy + row * columns;
+      real* dx_row = dx + row * columns;
+      const real m = mean[row], r = rstd[row];
+      SUM_OVER(g_sum, j, columns, dy_row[j] * gain[j]);
+      SUM_OVER(gz_sum, j, columns, dy_row[j] * gain[j] * ((x_row[j] - m) * r));
+      const real g_mean = g_sum / (real)columns, gz_mean = gz_sum / (real)columns;
+      INDEPENDENT FOR_BLOCK(j, columns) {
+        const real z = (x_row[j] - m) * r, d = dy_row[j];
+        const real gradient = r * (d * gain[j] - MULTIPLY_ADD(z, gz_mean, g_mean));
+        dx_row[j] = accumulate ? dx_row[j] + gradient : gradient;
+        dgain[j] = MULTIPLY_ADD(d, z, dgain[j]);
+        dshift[j] += d;
       }
-    } else {
-      FOR_BLOCK(j, columns) dx_row[j] = r * MULTIPLY_ADD(x_row[j] - m, slope, dy_row[j] * gain[j] - g_mean);
     }
   }
 }
 
-// Four rows at a time: a sum is read and written once for four additions, which are made in order.
 KERNEL(layernorm_gradient) {
-  IN(real, x);
-  IN(real, mean);
-  IN(real, rstd);
-  IN(real, dy);
+  IN(real, partials);
   OUT(real, dgain);
   OUT(real, dshift);
   const int64_t columns = args->columns;
@@ -67,25 +72,9 @@ KERNEL(layernorm_gradient) {
     dgain[j] = 0;
     dshift[j] = 0;
   }
-  int64_t i = 0;
-  for (; i + 4 <= args->rows; i += 4) {
-    const real *x0 = x + i * columns, *x1 = x0 + columns, *x2 = x1 + columns, *x3 = x2 + columns;
-    const real *g0 = dy + i * columns, *g1 = g0 + columns, *g2 = g1 + columns, *g3 = g2 + columns;
-    const real m0 = mean[i], m1 = mean[i + 1], m2 = mean[i + 2], m3 = mean[i + 3];
-    const real r0 = rstd[i], r1 = rstd[i + 1], r2 = rstd[i + 2], r3 = rstd[i + 3];
-    INDEPENDENT FOR_GRID(j, columns) {
-      const real sum0 = MULTIPLY_ADD(g0[j], (x0[j] - m0) * r0, dgain[j]);
-      const real sum1 = MULTIPLY_ADD(g1[j], (x1[j] - m1) * r1, sum0);
-      const real sum2 = MULTIPLY_ADD(g2[j], (x2[j] - m2) * r2, sum1);
-      dgain[j] = MULTIPLY_ADD(g3[j], (x3[j] - m3) * r3, sum2);
-      dshift[j] = dshift[j] + g0[j] + g1[j] + g2[j] + g3[j];
-    }
-  }
-  for (; i < args->rows; ++i) {
-    FOR_GRID(j, columns) {
-      const real g = dy[i * columns + j];
-      dgain[j] = MULTIPLY_ADD(g, (x[i * columns + j] - mean[i]) * rstd[i], dgain[j]);
-      dshift[j] += g;
-    }
+  for (int64_t group = 0; group * BW_ROW_GROUP < args->rows; ++group) {
+    const real* from = partials + group * 2 * columns;
+    FOR_GRID(j, columns) dgain[j] += from[j];
+    FOR_GRID(j, columns) dshift[j] += from[columns + j];
   }
 }

@@ -95,14 +95,16 @@ void bw_activations_plan(bw_activations* act, const bw_net_layout* layout, bw_pl
     ACTIVATION("normed", layer, &act->normed[layer], max_rows, width);
     ACTIVATION("mean", layer, &act->mean[layer], max_rows, 1);
     ACTIVATION("rstd", layer, &act->rstd[layer], max_rows, 1);
-    ACTIVATION("normed gradient", layer, &act->dnormed[layer], backward_rows, width);
+    ACTIVATION("norm partials", layer, &act->partials[layer], (backward_rows + BW_ROW_GROUP - 1) / BW_ROW_GROUP,
+               2 * width);
     if (layer > 0) ACTIVATION("linear", layer, &act->linear[layer], max_rows, width);
   }
 #undef ACTIVATION
   BW_PLAN(plan, BW_LIFE_WORK, group, "head", BW_ELEMENT_REAL, &act->head, max_rows, shape->actions + 1);
   BW_PLAN(plan, BW_LIFE_WORK, group, "head gradient", BW_ELEMENT_REAL, &act->dhead, backward_rows, shape->actions + 1);
-  if (residual)
-    BW_PLAN(plan, BW_LIFE_WORK, group, "hidden gradient", BW_ELEMENT_REAL, &act->dhidden, backward_rows, width);
+  if (!residual) return;
+  BW_PLAN(plan, BW_LIFE_WORK, group, "hidden gradient", BW_ELEMENT_REAL, &act->dhidden, backward_rows, width);
+  BW_PLAN(plan, BW_LIFE_WORK, group, "normed gradient", BW_ELEMENT_REAL, &act->dnormed, backward_rows, width);
 }
 
 // ---- ops with this net's parameters ----
@@ -156,14 +158,14 @@ static void norm(bw_device* device, const bw_net* net, const bw_activations* act
 static void norm_backward(bw_device* device, const bw_net* net, const bw_activations* act, int layer, bw_ref x,
                           int64_t rows, int accumulate) {
   BW_LAUNCH(device, layernorm_backward, .x = x, .gain = parameter(net, net->layout->gain[layer], device),
-            .mean = act->mean[layer], .rstd = act->rstd[layer], .dy = act->dnormed[layer], .dx = act->dhidden,
-            .rows = rows, .columns = net->layout->shape.width, .accumulate = accumulate);
+            .mean = act->mean[layer], .rstd = act->rstd[layer], .dy = act->dnormed, .dx = act->dhidden,
+            .partials = act->partials[layer], .rows = rows, .columns = net->layout->shape.width,
+            .accumulate = accumulate);
 }
 
-static void norm_gradient(bw_device* device, const bw_net* net, const bw_activations* act, int layer, bw_ref x,
-                          int64_t rows) {
-  BW_LAUNCH(device, layernorm_gradient, .x = x, .mean = act->mean[layer], .rstd = act->rstd[layer],
-            .dy = act->dnormed[layer], .dgain = gradient(net, net->layout->gain[layer], device),
+static void norm_gradient(bw_device* device, const bw_net* net, const bw_activations* act, int layer, int64_t rows) {
+  BW_LAUNCH(device, layernorm_gradient, .partials = act->partials[layer],
+            .dgain = gradient(net, net->layout->gain[layer], device),
             .dshift = gradient(net, net->layout->shift[layer], device), .rows = rows,
             .columns = net->layout->shape.width);
 }
@@ -218,11 +220,11 @@ static void resmlp_forward(bw_device* device, const bw_net* net, const bw_activa
 static void resmlp_backward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows) {
   const int depth = (int)net->layout->shape.depth;
   const int64_t n = rows * net->layout->shape.width;
-  linear_backward(device, net, depth, act->dhead, act->dnormed[0], rows);
+  linear_backward(device, net, depth, act->dhead, act->dnormed, rows);
   norm_backward(device, net, act, 0, act->hidden[depth - 1], rows, 0);
   for (int layer = depth - 1; layer >= 1; --layer) {
     BW_LAUNCH(device, gelu_backward, .dy = act->dhidden, .dx = act->linear[layer], .n = n);
-    linear_backward(device, net, layer, act->linear[layer], act->dnormed[layer], rows);
+    linear_backward(device, net, layer, act->linear[layer], act->dnormed, rows);
     norm_backward(device, net, act, layer, act->hidden[layer - 1], rows, 1);
   }
 }
@@ -230,10 +232,10 @@ static void resmlp_backward(bw_device* device, const bw_net* net, const bw_activ
 static void resmlp_gradients(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows) {
   const int depth = (int)net->layout->shape.depth;
   linear_gradient(device, net, depth, act->normed[0], act->dhead, rows);
-  norm_gradient(device, net, act, 0, act->hidden[depth - 1], rows);
+  norm_gradient(device, net, act, 0, rows);
   for (int layer = depth - 1; layer >= 1; --layer) {
     linear_gradient(device, net, layer, act->normed[layer], act->linear[layer], rows);
-    norm_gradient(device, net, act, layer, act->hidden[layer - 1], rows);
+    norm_gradient(device, net, act, layer, rows);
   }
   features_gradient(device, net, act, act->dhidden, rows);
 }

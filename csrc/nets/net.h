@@ -91,9 +91,10 @@ typedef struct bw_activations {
   bw_ref head;  // [rows][actions + 1]
   // Gradients, where backward was planned.
   bw_ref dhead;
-  bw_ref dhidden;                        // resmlp: of the residual stream
-  bw_ref dlinear[BW_NET_MAX_DEPTH + 1];  // mlp: of what each layer's matrix gives
-  bw_ref dnormed[BW_NET_MAX_DEPTH + 1];  // resmlp
+  bw_ref dhidden;                         // resmlp: of the residual stream
+  bw_ref dlinear[BW_NET_MAX_DEPTH + 1];   // mlp: of what each layer's matrix gives
+  bw_ref dnormed;                         // resmlp: of the norm that the pass is at
+  bw_ref partials[BW_NET_MAX_DEPTH + 1];  // resmlp: of gain and shift (bw_layernorm_backward_args)
 } bw_activations;
 
 void bw_activations_plan(bw_activations* act, const bw_net_layout* layout, bw_plan* plan, const char* group,
