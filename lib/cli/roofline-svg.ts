@@ -104,7 +104,8 @@ export function rooflineSpec(of: Roofline): Spec {
   const names = [
     // Above the nearest memory's slope, below the others': those of caches lie close together. Where no disc is near.
     ...slopes.map(({ name, gbytes, from, to }, i) => {
-      const places = [0.04, 0.3, 0.14, 0.22, 0.4, 0.5, 0.6, 0.7].map((along) => from * (to / from) ** along);
+      const shares = i === 0 ? [0.3, 0.4, 0.2, 0.1, 0.5] : [0.04, 0.3, 0.14, 0.22, 0.4, 0.5, 0.6, 0.7];
+      const places = shares.map((along) => from * (to / from) ** along);
       const isFree = (at: number) => {
         const [px, py] = toPixel(at, at * gbytes);
         return rows.every((row) => {
@@ -115,12 +116,11 @@ export function rooflineSpec(of: Roofline): Spec {
           return along < -room || along > 85 + room || below < -16 - room || below > 16 + room;
         });
       };
-      if (i === 0) places.reverse();
       const x = places.find(isFree) ?? places[0]!;
       const text = `${name} ${gbytes.toFixed(0)} GB/s`;
       return { x, y: x * gbytes, angle, dy: i === 0 ? -6 : 13, text };
     }),
-    { x: ridge, y: roof.gflops, angle: 0, dy: -7, text: `${roof.gflops.toFixed(0)} GFLOP/s ${of.precision}` },
+    { x: 1.1 * ridge, y: roof.gflops, angle: 0, dy: -7, text: `${roof.gflops.toFixed(0)} GFLOP/s ${of.precision}` },
   ];
 
   const each = (1e3 * of.seconds) / iterations;

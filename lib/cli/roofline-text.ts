@@ -88,11 +88,11 @@ function percent(share: number): string {
 export function domainOf({ roof: { gflops, memory } }: Roofline, rows: readonly ProfileRow[]): { x: Point; y: Point } {
   const xs = [...rows.map(({ intensity }) => intensity), ...memory.map(({ gbytes }) => gflops / gbytes)];
   const ys = [...rows.map((row) => row.gflops), gflops / 10, gflops];
-  const span = (values: readonly number[]): Point => {
+  const span = (values: readonly number[], above: number): Point => {
     const [low, high] = [Math.log10(Math.min(...values)), Math.log10(Math.max(...values))];
-    return [low - 0.06 * (high - low), high + 0.09 * (high - low)];
+    return [low - 0.06 * (high - low), high + above * (high - low)];
   };
-  return { x: span(xs), y: span(ys) };
+  return { x: span(xs, 0.09), y: span(ys, 0.14) };
 }
 
 /** The whole powers of ten in a span. */
