@@ -438,6 +438,19 @@ static void check_kernel(const kernel* k) {
   for (int i = 0; i < 3; ++i) {
     check_multiply(k, (product){.rows = 20, .contract = long_rows[i], .columns = 40, .lda = long_rows[i], .ldc = 40});
   }
+  // Every number of rows that tiles are cut into, with strides beyond the extents.
+  for (int rows = 1; rows <= 20; ++rows) {
+    for (int i = 0; i < RANDOM_SHAPES / 6; ++i) {
+      product s = {.rows = rows, .contract = i % 5 == 4 ? 256 : between(1, 40), .columns = between(1, 70)};
+      s.lda = s.contract + between(1, 9);
+      s.ldc = s.columns + between(1, 9);
+      s.accumulate = i % 3 == 2;
+      s.bias = i % 3 == 1;
+      s.relu = s.bias && (draw() & 1);
+      check_multiply(k, s);
+      check_outer(k, i % 5 == 3 ? between(250, 270) : between(1, 40), rows, between(1, 70), i & 1);
+    }
+  }
   for (int i = 0; i < RANDOM_SHAPES; ++i) {
     product s = {.rows = i % 6 == 5 ? between(100, 280) : between(1, 70),
                  .contract = between(1, 300),

@@ -1,9 +1,10 @@
 // Matrix products through the compilers' vector extension, for any CPU with 128-bit vectors (SSE2, NEON). Multiply and
 // add are rounded apart (the build forbids contraction), so the bits are the same on every CPU that runs it.
 //
-// On x86 they are two instructions and a broadcast costs a third, so what wins is few broadcasts: a tile of 2 rows x 4
-// vectors, its 8 sums, 4 vectors of B and one broadcast in 16 registers. NEON multiplies by a lane and has 32
-// registers: 4 rows there. The tile changes speed only.
+// On x86 they are two instructions, a third copies or loads what the product overwrites, and a broadcast costs two, so
+// what wins is few broadcasts: a tile of 2 rows x 4 vectors, its 8 sums, one product and one broadcast in registers.
+// Six instructions a cycle then allow 80% of the probe, which needs two instructions a multiply-add. The tile changes
+// speed only.
 //
 // Tried (64 x 256 x 256, one thread of a Zen 5 at 4.3 GHz; the probe of multiply and add in registers: 69 GFLOP/s):
 //   plain loops, 4 rows x 8 columns, left to the vectoriser     12
@@ -12,20 +13,23 @@
 //   vectors, 4 rows x 12 columns                                33
 //   vectors, 6 rows x  8 columns                                34
 //   vectors, 2 rows x 16 columns                                52   this one
-// Weight gradient (256 x 256 from 256 rows):
-//   reading p and q where they are                              42
-//   copying blocks of both to contiguous memory first           45   this one; no code for edges either
+// Again, one thread of a Zen 4 that others used too, % of the probe run beside each sample, gcc 12 and clang 14:
+//   2 rows x 16 columns                                         75, 79   this one
+//   1 row  x 32 columns                                         79, 80   pads small outputs to 32
+//   3 rows x 16 columns                                         82, 60   clang spills
+//   2 rows x 24 columns                                         79, 58   the same
+//   4 rows x  8 columns                                         73, 78
+// Weight gradient: 256 x 256 from 256 rows on the Zen 5, reading p and q where they are 42, from copies 45; M x 256 x
+// 256 on the Zen 4 as above, M = 8, 64, 256:
+//   strips of both copied first, sums through a block           26, 60, 56    49, 77, 81
+//   sums in g                                                   52, 63, 62    70, 79, 79
+//   and copies by tile, copying vectors, not bytes              53, 69, 67    70, 80, 80   this one
 #include <string.h>
 
 #include "../../core/compiler.h"
 #include "gemm.h"
 
-#if defined(__aarch64__)
-enum { ROWS = 4 };
-#else
-enum { ROWS = 2 };
-#endif
-enum { LANES = 4, VECTORS = 4, PANEL = LANES * VECTORS };
+enum { ROWS = 2, LANES = 4, VECTORS = 4, PANEL = LANES * VECTORS };
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
 
@@ -51,17 +55,9 @@ static void pack(const float* b, int64_t stride_c, int64_t stride_n, int contrac
   }
 }
 
-// out[r][n] = init[r][n] + sum over k of a[r * a_row + k * a_step] * b[k * PANEL + n] for R rows (a constant where it
-// is inlined) and PANEL columns; init may be NULL for 0, and may be out.
+// s[r] += sum over k of a[r * a_row + k * a_step] * b[k * PANEL ..] for R rows (a constant where it is inlined).
 static inline __attribute__((always_inline)) void chain(int R, const float* a, int64_t a_row, int64_t a_step,
-                                                        const float* b, int64_t count, const float (*init)[PANEL],
-                                                        float (*out)[PANEL]) {
-  vec s[ROWS][VECTORS];
-  BW_UNROLL(4)
-  for (int r = 0; r < R; ++r) {
-    BW_UNROLL(4)
-    for (int v = 0; v < VECTORS; ++v) s[r][v] = init ? load(init[r] + LANES * v) : (vec){0};
-  }
+                                                        const float* b, int64_t count, vec s[ROWS][VECTORS]) {
   for (int64_t k = 0; k < count; ++k) {
     vec y[VECTORS];
     BW_UNROLL(4)
@@ -74,61 +70,50 @@ static inline __attribute__((always_inline)) void chain(int R, const float* a, i
       for (int v = 0; v < VECTORS; ++v) s[r][v] += x * y[v];
     }
   }
+}
+
+// Tiles are whole; those of a last panel with fewer columns work on a block beside the matrix.
+static inline __attribute__((always_inline)) void copy_block(const float* from, int64_t ld_from, float* to,
+                                                             int64_t ld_to, int rows, int width) {
+  for (int r = 0; r < rows; ++r) memcpy(to + r * ld_to, from + r * ld_from, (size_t)width * sizeof *to);
+}
+
+// ---- C = act(A B + bias) ----
+
+typedef int32_t lanes __attribute__((vector_size(4 * LANES)));
+
+// What follows the sums of one panel, without branches: an absent bias is -0, which changes no number, and without ReLU
+// no lane is cleared.
+typedef struct epilogue {
+  vec bias[VECTORS];
+  lanes relu;  // all bits or none
+  int accumulate;
+} epilogue;
+
+static inline __attribute__((always_inline)) void tile(int R, const float* a, int64_t lda, const float* b, int contract,
+                                                       float* c, int64_t ldc, const epilogue* e) {
+  vec s[ROWS][VECTORS] = {{{0}}};
+  chain(R, a, lda, 1, b, contract, s);
   BW_UNROLL(4)
   for (int r = 0; r < R; ++r) {
     BW_UNROLL(4)
-    for (int v = 0; v < VECTORS; ++v) store(out[r] + LANES * v, s[r][v]);
+    for (int v = 0; v < VECTORS; ++v) {
+      float* to = c + r * ldc + LANES * v;
+      vec sum = s[r][v];
+      if (e->accumulate) sum = load(to) + sum;
+      sum += e->bias[v];
+      store(to, (vec)((lanes)sum & ~((lanes)(sum < 0) & e->relu)));  // a NaN stays: it must not be hidden
+    }
   }
 }
 
-// chain() for any number of rows up to ROWS: fewer rows are their own code, since a single row waits for latency.
-static inline __attribute__((always_inline)) void chain_rows(int rows, const float* a, int64_t a_row, int64_t a_step,
-                                                             const float* b, int64_t count, const float (*init)[PANEL],
-                                                             float (*out)[PANEL]) {
-  switch (rows) {
-    case 1:
-      chain(1, a, a_row, a_step, b, count, init, out);
-      break;
-#if defined(__aarch64__)
-    case 2:
-      chain(2, a, a_row, a_step, b, count, init, out);
-      break;
-    case 3:
-      chain(3, a, a_row, a_step, b, count, init, out);
-      break;
-#endif
-    default:
-      chain(ROWS, a, a_row, a_step, b, count, init, out);
+static void run_tile(int rows, const float* a, int64_t lda, const float* b, int contract, float* c, int64_t ldc,
+                     const epilogue* e) {
+  if (rows == ROWS) {
+    tile(ROWS, a, lda, b, contract, c, ldc, e);
+  } else {
+    tile(1, a, lda, b, contract, c, ldc, e);
   }
-}
-
-// The last step for a whole panel.
-static inline void finish_panel(const float* sums, const float* bias, bw_activation activation, int accumulate,
-                                float* c) {
-  typedef int32_t mask __attribute__((vector_size(4 * LANES)));
-  BW_UNROLL(4)
-  for (int v = 0; v < VECTORS; ++v) {
-    vec s = load(sums + LANES * v);
-    if (accumulate) s = load(c + LANES * v) + s;
-    if (bias) s += load(bias + LANES * v);
-    if (activation == BW_ACT_RELU) s = (vec)((mask)s & ~(mask)(s < 0));  // a NaN stays: it must not be hidden
-    store(c + LANES * v, s);
-  }
-}
-
-// The same for the columns of the last panel, one loop a step: inside a single one, clang reads an absent bias under a
-// mask, and such a read costs a fault each time.
-static void finish_edge(float* sums, const float* bias, bw_activation activation, int accumulate, int width, float* c) {
-  if (accumulate) {
-    for (int n = 0; n < width; ++n) sums[n] = c[n] + sums[n];
-  }
-  if (bias) {
-    for (int n = 0; n < width; ++n) sums[n] += bias[n];
-  }
-  if (activation == BW_ACT_RELU) {
-    for (int n = 0; n < width; ++n) sums[n] = sums[n] < 0 ? 0 : sums[n];
-  }
-  memcpy(c, sums, (size_t)width * sizeof *c);
 }
 
 static void multiply(const float* a, int64_t lda, const float* packed, int rows, int contract, int columns,
@@ -138,18 +123,21 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
     const int base = p * PANEL;
     const int width = columns - base < PANEL ? columns - base : PANEL;
     const float* b = packed + (int64_t)p * PANEL * contract;
+    epilogue e = {.relu = (lanes){0} - (activation == BW_ACT_RELU), .accumulate = accumulate};
+    float add[PANEL];
+    for (int n = 0; n < PANEL; ++n) add[n] = -0.0f;
+    if (bias) memcpy(add, bias + base, (size_t)width * sizeof *add);
+    for (int v = 0; v < VECTORS; ++v) e.bias[v] = load(add + LANES * v);
     for (int i = 0, count; i < rows; i += count) {
-      float sums[ROWS][PANEL];
+      float* to = c + i * ldc + base;
       count = rows - i >= ROWS ? ROWS : rows - i;
-      chain_rows(count, a + i * lda, lda, 1, b, contract, NULL, sums);
-      for (int r = 0; r < count; ++r) {
-        float* to = c + (i + r) * ldc + base;
-        const float* add = bias ? bias + base : NULL;
-        if (width == PANEL) {
-          finish_panel(sums[r], add, activation, accumulate, to);
-        } else {
-          finish_edge(sums[r], add, activation, accumulate, width, to);
-        }
+      if (width == PANEL) {
+        run_tile(count, a + i * lda, lda, b, contract, to, ldc, &e);
+      } else {
+        float block[ROWS * PANEL] = {0};
+        if (accumulate) copy_block(to, ldc, block, PANEL, count, width);
+        run_tile(count, a + i * lda, lda, b, contract, block, PANEL, &e);
+        copy_block(block, PANEL, to, ldc, count, width);
       }
     }
   }
@@ -160,35 +148,60 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
 // Rows of p and q that lie a power of two apart fall into a few cache sets, so a block of both is copied into
 // contiguous memory first. A tile leaves its sums in g between blocks of m: storing and reloading a float changes
 // nothing, so the chain over m stays one chain.
-enum { DEPTH = 128, STRIP = 16 * ROWS };
+enum { DEPTH = 128, STRIP = 128 };
+
+static inline __attribute__((always_inline)) void outer_tile(int R, const float* p, const float* q, int depth,
+                                                             int fresh, float* g, int64_t ldg) {
+  vec s[ROWS][VECTORS] = {{{0}}};
+  if (!fresh) {
+    BW_UNROLL(4)
+    for (int r = 0; r < R; ++r) {
+      BW_UNROLL(4)
+      for (int v = 0; v < VECTORS; ++v) s[r][v] = load(g + r * ldg + LANES * v);
+    }
+  }
+  chain(R, p, 1, ROWS, q, depth, s);
+  BW_UNROLL(4)
+  for (int r = 0; r < R; ++r) {
+    BW_UNROLL(4)
+    for (int v = 0; v < VECTORS; ++v) store(g + r * ldg + LANES * v, s[r][v]);
+  }
+}
+
+static void run_outer(int rows, const float* p, const float* q, int depth, int fresh, float* g, int64_t ldg) {
+  if (rows == ROWS) {
+    outer_tile(ROWS, p, q, depth, fresh, g, ldg);
+  } else {
+    outer_tile(1, p, q, depth, fresh, g, ldg);
+  }
+}
 
 static void outer_block(const float* p, int64_t ldp, const float* q, int64_t ldq, int depth, int first_row,
                         int last_row, int columns, int fresh, float* g, int64_t ldg) {
-  float p_block[DEPTH * STRIP], q_block[DEPTH * PANEL];
+  float p_block[STRIP / ROWS][DEPTH * ROWS], q_block[DEPTH * PANEL];
   for (int m = 0; m < depth; ++m) {
-    memcpy(p_block + m * STRIP, p + m * ldp + first_row, (size_t)(last_row - first_row) * sizeof(float));
+    const float* from = p + m * ldp + first_row;
+    const int count = last_row - first_row;
+    for (int i = 0; i < count; ++i) p_block[i / ROWS][m * ROWS + i % ROWS] = from[i];
   }
   for (int base = 0; base < columns; base += PANEL) {
     const int width = columns - base < PANEL ? columns - base : PANEL;
-    for (int m = 0; m < depth; ++m) {
-      const float* from = q + m * ldq + base;
-      float* to = q_block + m * PANEL;
-      if (width == PANEL) {
-        memcpy(to, from, PANEL * sizeof(float));
-      } else {
-        memcpy(to, from, (size_t)width * sizeof(float));
-        memset(to + width, 0, (size_t)(PANEL - width) * sizeof(float));
-      }
+    if (width == PANEL) {
+      copy_block(q + base, ldq, q_block, PANEL, depth, PANEL);
+    } else {
+      memset(q_block, 0, sizeof q_block);
+      copy_block(q + base, ldq, q_block, PANEL, depth, width);
     }
-    for (int i = first_row, count; i < last_row; i += count) {
-      float sums[ROWS][PANEL] = {{0}};
+    for (int i = first_row, t = 0, count; i < last_row; i += count, ++t) {
+      float* to = g + i * ldg + base;
       count = last_row - i >= ROWS ? ROWS : last_row - i;
-      for (int r = 0; r < count && !fresh; ++r) {
-        memcpy(sums[r], g + (i + r) * ldg + base, (size_t)width * sizeof(float));
-      }
-      chain_rows(count, p_block + (i - first_row), 1, STRIP, q_block, depth, sums, sums);
-      for (int r = 0; r < count; ++r) {
-        memcpy(g + (i + r) * ldg + base, sums[r], (size_t)width * sizeof(float));
+      if (width == PANEL) {
+        run_outer(count, p_block[t], q_block, depth, fresh, to, ldg);
+      } else {
+        float block[ROWS * PANEL] = {0};
+        if (!fresh) copy_block(to, ldg, block, PANEL, count, width);
+        run_outer(count, p_block[t], q_block, depth, fresh, block, PANEL);
+        copy_block(block, PANEL, to, ldg, count, width);
       }
     }
   }
