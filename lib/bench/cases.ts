@@ -60,6 +60,8 @@ export interface BenchRequest {
   readonly seconds: number | undefined;
   readonly peers: readonly PeerEntry[];
   readonly signal: AbortSignal;
+  /** Told which peer runs: some take minutes. */
+  readonly say: (text: string) => void;
 }
 
 export function benchCases(): BenchCase[] {
@@ -119,6 +121,7 @@ export async function runCase(of: BenchCase, request: BenchRequest): Promise<Ben
     samples += run.count;
     ours.push(take(native().benchRow(run.samples), "row").median);
     for (const [i, peer] of peers.entries()) {
+      request.say(`${of.name}: pair ${pair + 1} of ${request.pairs}, ${peer.name}\n`);
       theirs[i]!.push(await measurePeer(peer, { of, threads: request.threads, seconds, signal: request.signal }));
     }
   }

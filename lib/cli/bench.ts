@@ -110,15 +110,9 @@ async function bench(flags: BenchFlags, context: Context): Promise<void> {
     left.set(reason, (left.get(reason) ?? new Set()).add(name));
   });
   for (const [reason, missing] of left) output.note(`left out: ${[...missing].join(", ")} (${reason})\n`);
+  const request = { threads, precision: flags.precision, pairs, seconds, peers, signal: context.signal };
   for (const of of cases) {
-    const row = await runCase(of, {
-      threads,
-      precision: flags.precision,
-      pairs,
-      seconds,
-      peers,
-      signal: context.signal,
-    });
+    const row = await runCase(of, { ...request, say: (text) => output.note(text) });
     output.text(rowText(row));
     await output.emit({ type: "bench", ...row, commit: from.commit, load: load() });
   }
