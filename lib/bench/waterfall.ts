@@ -35,6 +35,11 @@ export function bars(comparison: Comparison, names: readonly [string, string]): 
   return list;
 }
 
+/** A change in ms, with its sign. */
+export function changeText(change: number): string {
+  return `${change > 0 ? "+" : ""}${change.toFixed(2)}`;
+}
+
 /** The waterfall for a terminal. */
 export function waterfallText(comparison: Comparison, names: readonly [string, string], width = 60): string {
   const list = bars(comparison, names);
@@ -45,8 +50,7 @@ export function waterfallText(comparison: Comparison, names: readonly [string, s
     const [left, right] = [column(Math.min(from, to)), column(Math.max(from, to))];
     const fill = total ? "█" : to <= from ? "▒" : "▓";
     const bar = " ".repeat(left) + fill.repeat(Math.max(right - left, total || to !== from ? 1 : 0));
-    const change = to - from;
-    const figure = total ? to.toFixed(2) : `${change > 0 ? "+" : ""}${change.toFixed(2)}`;
+    const figure = total ? to.toFixed(2) : changeText(to - from);
     return `  ${label.padEnd(labels)}  ${figure.padStart(9)}  ${bar}\n`;
   });
   return `  ${"".padEnd(labels)}  ${"ms".padStart(9)}  ▒ saved  ▓ lost\n${lines.join("")}`;

@@ -6,10 +6,13 @@ import { type Comparison, compare } from "../bench/compare.js";
 import { BUSY_LOAD, load, machine, machineName, origin } from "../bench/machine.js";
 import { findPeers, peerEntries } from "../bench/peers.js";
 import { waterfallText } from "../bench/waterfall.js";
+import { checkWritable, writeAtomic } from "../checkpoint.js";
 import type { Context } from "./context.js";
 import { integer } from "./load.js";
 import { usage } from "./output.js";
 import { duration, table } from "./report.js";
+import { svgRenderer } from "./vega.js";
+import { waterfallSpec } from "./waterfall-svg.js";
 
 interface BenchFlags {
   readonly only?: string;
@@ -21,6 +24,7 @@ interface BenchFlags {
   readonly peers: boolean;
   readonly compare?: string;
   readonly check?: boolean;
+  readonly svg?: string;
 }
 
 export function registerBench(program: Command, context: Context): void {
@@ -43,6 +47,7 @@ export function registerBench(program: Command, context: Context): void {
     .option("--no-peers", "bellows alone")
     .option("--compare <A..B>", "two commits of a checkout instead; --only says what (iteration/tictactoe)")
     .option("--check", "with --compare: exit code 1 when B is slower beyond the noise")
+    .option("--svg <file>", "with --compare: the waterfalls of iterations as SVG; needs the package vega")
     .option("--json", "one JSON object a line on stdout: machine, a bench for each case, result")
     .addHelpText(
       "after",
@@ -58,7 +63,7 @@ export function registerBench(program: Command, context: Context): void {
         "  $ bellows bench --only iteration,gemm\n" +
         "  $ bellows bench --only gemm/forward --threads 1 --json > gemm.jsonl\n" +
         "  $ BELLOWS_PYTHON=.venv/bin/python bellows bench --only iteration/tictactoe --pairs 9\n" +
-        "  $ bellows bench --compare main..HEAD --only iteration --check\n",
+        "  $ bellows bench --compare main..HEAD --only iteration --check --svg waterfall.svg\n",
     )
     .action((flags: BenchFlags) => bench(flags, context));
 }
@@ -72,8 +77,9 @@ function secondsOf(text: string): number {
 
 async function bench(flags: BenchFlags, context: Context): Promise<void> {
   const { output } = context;
-  if (flags.check && flags.compare === undefined) {
-    throw usage("--check needs --compare A..B", "--check", "no --compare", "--compare A..B");
+  for (const flag of ["check", "svg"] as const) {
+    if (flags[flag] === undefined || flags.compare !== undefined) continue;
+    throw usage(`--${flag} needs --compare A..B`, `--${flag}`, "no --compare", "--compare A..B");
   }
   const only = flags.only ?? (flags.compare === undefined ? undefined : "iteration/tictactoe");
   const names = only?.split(",").map((name) => name.trim()) ?? [];
@@ -131,6 +137,9 @@ async function compareCommits(
   const { output, signal } = context;
   const [, a = "", b = ""] = /^(.+)\.\.(.+)$/.exec(range) ?? [];
   if (!a || !b) throw usage(`--compare is ${range}; it must be A..B`, "--compare", range, "two commits, A..B");
+  if (flags.svg === "") throw usage("--svg is empty", "--svg", "an empty name", "a file to write");
+  const draw = flags.svg === undefined ? null : await svgRenderer("bench");
+  if (flags.svg !== undefined) await checkWritable(flags.svg);
   needTools();
   const say = (text: string) => output.note(text);
   const before = await build(a, signal, say);
@@ -145,6 +154,12 @@ async function compareCommits(
       const { commit: from } = before;
       await output.emit({ type: "compare", ...comparison, ...how, commits: [from, after.commit] });
     }
+  }
+  const drawn = all.filter(({ groups }) => groups.length > 0);
+  if (draw && flags.svg !== undefined && drawn.length > 0) {
+    const about = `${how.threads} threads, ${how.precision}: bellows bench --compare ${range}`;
+    await writeAtomic(flags.svg, await draw(waterfallSpec(drawn, [a, b], about)));
+    output.note(`Wrote ${flags.svg}\n`);
   }
   const slower = all.filter(({ verdict }) => verdict === "slower");
   await output.emit({ type: "result", cases: all.length, slower: slower.map(({ name, shape }) => ({ name, shape })) });

@@ -1,17 +1,15 @@
-// The roofline as SVG, drawn by vega, which is installed by those who want it.
+// The roofline as SVG.
 
 import type { LabelAnchor, Mark, Spec } from "vega";
-import { BellowsError } from "../errors.js";
 import type { ProfileRow } from "../profile.js";
 import type { Roofline } from "./roofline.js";
 import { domainOf, isPlaced, powers } from "./roofline-text.js";
+import { svgRenderer } from "./vega.js";
 
 const WIDTH = 720;
 const HEIGHT = 440;
 /** Pixels squared of an op that takes all of the time, and of one that takes none. */
 const AREA = { most: 5000, least: 24 };
-/** A letter's width in em, that of wide sans-serif fonts. */
-const LETTER = 0.6;
 /** Pixels. */
 const FONT = 11;
 const LINE = 14;
@@ -24,35 +22,8 @@ const FAINT = "#666";
  * @throws BellowsError where vega is not installed
  */
 export async function rooflineSvg(): Promise<(of: Roofline) => Promise<string>> {
-  let vega: typeof import("vega");
-  try {
-    vega = await import("vega");
-  } catch (error) {
-    throw new BellowsError("USAGE", "--svg needs the package vega; install it with: npm install vega", {
-      op: "roofline",
-      path: "--svg",
-      received: "no package vega",
-      expected: "npm install vega",
-      cause: error,
-    });
-  }
-  return async (of) => {
-    // Without a canvas, vega takes a letter to be 0.8 em wide, and finds no place for many labels.
-    const { textMetrics } = vega as unknown as { textMetrics: TextMetrics };
-    textMetrics.width = (item, text) => LETTER * (item.fontSize ?? FONT) * String(text ?? item.text ?? "").length;
-    const view = new vega.View(vega.parse(rooflineSpec(of)), { renderer: "none", logLevel: vega.Error });
-    const svg = await view.toSVG();
-    view.finalize();
-    return `${svg.replace(OBSTACLE, "")}\n`;
-  };
-}
-
-/** Texts without letters, which stand where labels must not. */
-const OBSTACLE = /<text [^>]*\/>/g;
-
-/** How vega measures, which its types leave out. */
-interface TextMetrics {
-  width: (item: { readonly fontSize?: number; readonly text?: unknown }, text?: unknown) => number;
+  const draw = await svgRenderer("roofline");
+  return (of) => draw(rooflineSpec(of));
 }
 
 interface Label {

@@ -8,6 +8,8 @@ import { machineName } from "../../lib/bench/machine.js";
 import { findPeers, measurePeer, type PeerEntry, peerEntries } from "../../lib/bench/peers.js";
 import { median, medianInterval, noiseOf, quantile, verdictOf } from "../../lib/bench/statistics.js";
 import { bars, waterfallText } from "../../lib/bench/waterfall.js";
+import { svgRenderer } from "../../lib/cli/vega.js";
+import { waterfallSpec } from "../../lib/cli/waterfall-svg.js";
 import { bellows, start } from "./cli.js";
 
 const quick = ["--pairs", "2", "--seconds", "0", "--threads", "1", "--no-peers"];
@@ -95,6 +97,8 @@ describe("refused", () => {
     ["negative seconds", ["--seconds", "-1"], "--seconds", "0 to 3600"],
     ["seconds that are none", ["--seconds", ""], "--seconds", "0 to 3600"],
     ["--check alone", ["--check"], "--check", "--compare A..B"],
+    ["--svg alone", ["--svg", "x.svg"], "--svg", "--compare A..B"],
+    ["an empty --svg", ["--compare", "HEAD..HEAD", "--svg", ""], "--svg", "a file to write"],
     ["one commit", ["--compare", "HEAD"], "--compare", "A..B"],
     ["too few pairs of commits", ["--compare", "HEAD..HEAD", "--pairs", "5"], "--pairs", "6 to 1000"],
     ["a commit that is none", ["--compare", "no-such-commit..HEAD"], "--compare", "no-such-commit is no commit"],
@@ -311,5 +315,24 @@ describe("a comparison", () => {
     expect(lines[0]).toMatch(/^ {2}A +100\.00 {2}█{50}$/);
     expect(lines[1]).toMatch(/^ {2}forward +-25\.00 +▒{12,13}$/);
     expect(lines.at(-1)).toMatch(/^ {2}B +70\.00 {2}█{35}$/);
+  });
+
+  test("draws waterfalls as SVG, one above the other", async () => {
+    const [one] = summariseComparison(six([[before], [before]] as const), six([[before], [after]] as const));
+    const draw = await svgRenderer("bench");
+    const svg = await draw(waterfallSpec([one!, { ...one!, name: "iteration/connect4" }], ["A", "B"], "the machine"));
+    const texts = [...svg.matchAll(/<text [^>]*>([^<]+)<\/text>/g)].map(([, text]) => text);
+    for (const text of ["iteration/tictactoe: time -30.0%", "iteration/connect4: time -30.0%", "the machine"]) {
+      expect(texts).toContain(text);
+    }
+    for (const text of ["A", "B", "forward", "-25.00", "+3.00", "100.00 ms", "70.00 ms"]) {
+      expect(
+        texts.filter((other) => other === text),
+        text,
+      ).toHaveLength(2);
+    }
+    expect(svg).not.toMatch(/NaN|Infinity|undefined/);
+    // The bars of both charts: each from where the last one ended.
+    expect(svg.match(/fill="#(777|3a8f5c|c4553b)"/g)).toHaveLength(2 * bars(one!, ["A", "B"]).length);
   });
 });
