@@ -32,6 +32,7 @@ export interface Comparison {
 
 /** Ops by what they are for. The first that fits; an op that no line knows is a kind of its own. */
 const KINDS: readonly (readonly [RegExp, string])[] = [
+  [/ barrier$/, "waiting for threads"],
   [/^collect (linear|layernorm|gelu|features|bias|matmul)/, "collect: forward"],
   [/^collect (rollout|playout)/, "collect: rules, sampling"],
   [/^collect /, "collect: rest"],
@@ -41,7 +42,6 @@ const KINDS: readonly (readonly [RegExp, string])[] = [
   [/ (square_sum|clip_scale|adamw|linear_update|weight_pack|features_base|muon\w*)$/, "optimiser, packing"],
   [/ (ppo_\w+|sample_gather)$/, "minibatch, loss"],
   [/ (gae|sample_list|sample_moments|advantage_normalize)$/, "advantages"],
-  [/ barrier$/, "waiting for threads"],
 ];
 
 function kindOf(op: string, phase: string): string {

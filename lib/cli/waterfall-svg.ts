@@ -7,7 +7,7 @@ import { bars, changeText } from "../bench/waterfall.js";
 const WIDTH = 640;
 /** Pixels a bar, and above and below the bars of one case. */
 const BAR = 26;
-const HEAD = 64;
+const HEAD = 56;
 const FOOT = 40;
 const INK = "#222";
 const FAINT = "#666";
@@ -97,7 +97,17 @@ function chart(comparison: Comparison, names: readonly [string, string], top: nu
         paddingOuter: 0.1,
       },
     ],
-    axes: [{ orient: "bottom", scale: "x", grid: true, gridColor: "#eee", tickCount: 6, title: "ms an iteration" }],
+    axes: [
+      {
+        orient: "bottom",
+        scale: "x",
+        grid: true,
+        gridScale: "y",
+        gridColor: "#eee",
+        tickCount: 6,
+        title: "ms an iteration",
+      },
+    ],
     marks: [
       {
         type: "rect",
