@@ -4,9 +4,10 @@
 //     "find": ["{python}", "-c", "import torch"],                              exit status 0: the peer is there
 //     "command": ["{python}", "{peers}/ppo_torch.py", "--threads", "{threads}", "--json"] }
 //
-// The command's last line on stdout is JSON with `median_ms` (or `median`, in the case's unit) and, where the case is
-// scaled to a number of optimiser steps, `steps`. {python}: BELLOWS_PYTHON, else python3; {peers}: the folder;
-// {threads}, {seconds} and the numbers of the case's shape ({M}, {N}, {K}) are what is asked for.
+// and, where there is a number `threads`, is run at that number of threads only. The command's last line on stdout is
+// JSON with `median_ms` (or `median`, in the case's unit) and, where the case is scaled to a number of optimiser steps,
+// `steps`. {python}: BELLOWS_PYTHON, else python3; {peers}: the folder; {threads}, {seconds} and the numbers of the
+// case's shape ({M}, {N}, {K}) are what is asked for.
 
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -19,6 +20,7 @@ export interface PeerEntry {
   readonly case: string;
   readonly name: string;
   readonly find?: readonly string[];
+  readonly threads?: number;
   readonly command: readonly string[];
 }
 
@@ -54,6 +56,11 @@ export function peerEntries(): readonly PeerEntry[] {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw error;
   }
+}
+
+/** Those of the cases, at this number of threads. */
+export function peersOf(entries: readonly PeerEntry[], names: readonly string[], threads: number): PeerEntry[] {
+  return entries.filter((peer) => names.includes(peer.case) && (peer.threads ?? threads) === threads);
 }
 
 export interface Ended {

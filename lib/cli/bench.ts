@@ -4,7 +4,7 @@ import { build, needTools } from "../bench/builds.js";
 import { type BenchRow, benchCases, chooseCases, runCase } from "../bench/cases.js";
 import { type Comparison, compare } from "../bench/compare.js";
 import { BUSY_LOAD, load, machine, machineName, origin } from "../bench/machine.js";
-import { findPeers, peerEntries } from "../bench/peers.js";
+import { findPeers, peerEntries, peersOf } from "../bench/peers.js";
 import { waterfallText } from "../bench/waterfall.js";
 import { checkWritable, writeAtomic } from "../checkpoint.js";
 import type { Context } from "./context.js";
@@ -106,7 +106,8 @@ async function bench(flags: BenchFlags, context: Context): Promise<void> {
   if (busy > BUSY_LOAD) output.warn(`the machine is busy (load ${busy}): medians will be off`);
   await output.emit({ type: "machine", ...here, name: machineName(here), load: busy, ...from });
 
-  const wanted = flags.peers ? peerEntries().filter((peer) => cases.some(({ name }) => name === peer.case)) : [];
+  const caseNames = cases.map(({ name }) => name);
+  const wanted = flags.peers ? peersOf(peerEntries(), caseNames, threads) : [];
   const left = new Map<string, Set<string>>();
   if (flags.compare !== undefined) {
     await compareCommits(flags.compare, names, { threads, precision: flags.precision, pairs, seconds }, flags, context);

@@ -5,7 +5,7 @@ import type { ProgramRow } from "../../lib/bench/builds.js";
 import { benchCases, chooseCases } from "../../lib/bench/cases.js";
 import { groupChanges, summariseComparison } from "../../lib/bench/compare.js";
 import { machineName } from "../../lib/bench/machine.js";
-import { findPeers, measurePeer, type PeerEntry, peerEntries } from "../../lib/bench/peers.js";
+import { findPeers, measurePeer, type PeerEntry, peerEntries, peersOf } from "../../lib/bench/peers.js";
 import { median, medianInterval, noiseOf, quantile, verdictOf } from "../../lib/bench/statistics.js";
 import { bars, waterfallText } from "../../lib/bench/waterfall.js";
 import { svgRenderer } from "../../lib/cli/vega.js";
@@ -186,6 +186,17 @@ describe("peers", () => {
           )
         : ask(code);
     await expect(asked).rejects.toThrow(message);
+  });
+
+  test("are those of the cases and of the number of threads", () => {
+    const entries = [{ case: "a" }, { case: "b" }, { case: "a", threads: 1 }].map((entry, i) => ({
+      ...entry,
+      name: String(i),
+      command: [],
+    }));
+    const names = (cases: string[], threads: number) => peersOf(entries, cases, threads).map(({ name }) => name);
+    expect(names(["a"], 1)).toEqual(["0", "2"]);
+    expect(names(["a", "b"], 2)).toEqual(["0", "1"]);
   });
 
   test("that are not there are left out with the reason", async () => {
