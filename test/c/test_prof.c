@@ -1,8 +1,9 @@
 // The timeline: events of several threads, room that is fixed when it is switched on, drops that are counted. That
 // lanes need no locks is for ThreadSanitizer to say, which runs this same program.
+#include "../../csrc/api/bw.h"
 #include "../../csrc/core/pool.h"
 #include "../../csrc/core/prof.h"
-#include "check.h"
+#include "train_helpers.h"
 
 enum { THREADS = 4, TASKS = 1000 };
 
@@ -155,11 +156,66 @@ static void test_threads(void) {
   bw_pool_destroy(pool);
 }
 
+// Every op of a run on three threads is recorded inside its phase, by workers of their own, and changes no bit.
+static void test_training(const char* game) {
+  const test_option options[] = {{"run.threads", "3"}, {"net.width", "64"}, {"rollout.games", "256"}, {NULL, NULL}};
+  const bw_config config = test_config(game, options);
+  const float* weights[2];
+  bw_selfplay* runs[2];
+  int64_t count = 0;
+  for (int traced = 0; traced < 2; ++traced) {
+    REQUIRE(bw_selfplay_create(&config, &runs[traced], NULL) == BW_OK);
+    if (traced) REQUIRE(bw_selfplay_timeline_start(runs[1], 100000, NULL) == BW_OK);
+    bw_iteration iteration;
+    for (int i = 0; i < 2; ++i) REQUIRE(bw_selfplay_iterate(runs[traced], 0, &iteration, NULL) == BW_OK);
+    REQUIRE(bw_selfplay_weights(runs[traced], &weights[traced], &count, NULL) == BW_OK);
+  }
+  CHECK(memcmp(weights[0], weights[1], (size_t)count * sizeof(float)) == 0);
+  CHECK(bw_selfplay_timeline(runs[0]) == NULL);
+  const bw_timeline* timeline = bw_selfplay_timeline(runs[1]);
+  REQUIRE(timeline && timeline->threads == 3);
+  const bw_event* phases[4];  // collect, update, collect, update
+  int phase_count = 0;
+  for (int64_t i = 0; i < timeline->lanes[0].count; ++i) {
+    const bw_event* event = &timeline->lanes[0].events[i];
+    if (event->group == NULL && phase_count < 4) phases[phase_count++] = event;
+  }
+  REQUIRE(phase_count == 4);
+  bool inside = true, ordered = true;
+  for (int t = 0; t < 3; ++t) {
+    const bw_thread_events* lane = &timeline->lanes[t];
+    CHECK(lane->count > 100 && lane->dropped == 0);
+    const bw_event* before = NULL;
+    for (int64_t i = 0; i < lane->count; ++i) {
+      const bw_event* event = &lane->events[i];
+      if (event->group == NULL) continue;
+      ordered = ordered && event->start_ns <= event->end_ns && (!before || event->start_ns >= before->end_ns);
+      before = event;
+      bool found = false;
+      for (int p = 0; p < 4; ++p) {
+        found = found || (strcmp(event->group, phases[p]->name) == 0 && event->start_ns >= phases[p]->start_ns &&
+                          event->end_ns <= phases[p]->end_ns);
+      }
+      inside = inside && found;
+    }
+  }
+  CHECK(inside);
+  CHECK(ordered);
+  bw_selfplay_timeline_clear(runs[1]);
+  CHECK(timeline->lanes[1].count == 0);
+  bw_selfplay_timeline_stop(runs[1]);
+  CHECK(bw_selfplay_timeline(runs[1]) == NULL);
+  REQUIRE(bw_selfplay_timeline_start(runs[1], 10, NULL) == BW_OK);  // left on: the run frees it
+  for (int i = 0; i < 2; ++i) bw_selfplay_destroy(runs[i]);
+}
+
 int main(void) {
   test_off();
   test_events();
   test_drops();
   test_refusals();
   test_threads();
+  test_training("tictactoe");
+  test_training("connect4");
   return check_summary("prof");
 }
