@@ -145,6 +145,13 @@ static bw_status measure_roof(bench* b, bw_error* error) {
   return bw_selfplay_measure_roof(b->run, &gflops, &gbytes, error);
 }
 
+static bw_status record(bench* b, bw_error* error) {
+  const bw_status status = bw_selfplay_timeline_start(b->run, 1000, error);
+  CHECK((status == BW_OK) == (bw_selfplay_timeline(b->run) != NULL));
+  bw_selfplay_timeline_stop(b->run);
+  return status;
+}
+
 static bw_status iterate(bench* b, bw_error* error) {
   bw_iteration iteration;
   return bw_selfplay_iterate(b->run, 0.25, &iteration, error);
@@ -226,6 +233,7 @@ static const struct call {
     {"pool put", pool_put, false, false, 0},
     {"iterate again", iterate, false, false, 0},
     {"measure roof", measure_roof, true, true, -1},
+    {"record", record, true, false, -1},
 };
 enum { CALLS = sizeof kCalls / sizeof *kCalls };
 
