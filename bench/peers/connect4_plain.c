@@ -88,9 +88,10 @@ int main(int argc, char** argv) {
   } while (now() - begin < seconds && samples < MAX_SAMPLES);
   qsort(rates, (size_t)samples, sizeof *rates, ascending);
   const double games = (double)t.games;
-  printf("{\"name\":\"rules/connect4\",\"system\":\"c loop\",\"threads\":1,\"unit\":\"Mmoves/s\",\"median\":%.2f,"
-         "\"p10\":%.2f,\"p90\":%.2f,\"samples\":%d,\"plies\":%.4f,\"first\":%.4f,\"second\":%.4f,\"drawn\":%.4f}\n",
-         rates[samples / 2], rates[samples / 10], rates[samples - 1 - samples / 10], samples,
-         (double)t.moves / games, (double)t.first / games, (double)t.second / games, (double)t.drawn / games);
+  printf(
+      "{\"name\":\"rules/connect4\",\"system\":\"c loop\",\"threads\":1,\"unit\":\"Mmoves/s\",\"median\":%.2f,"
+      "\"p10\":%.2f,\"p90\":%.2f,\"samples\":%d,\"plies\":%.4f,\"first\":%.4f,\"second\":%.4f,\"drawn\":%.4f}\n",
+      rates[samples / 2], rates[samples / 10], rates[samples - 1 - samples / 10], samples, (double)t.moves / games,
+      (double)t.first / games, (double)t.second / games, (double)t.drawn / games);
   return 0;
 }

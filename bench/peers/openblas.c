@@ -141,8 +141,8 @@ static void init_net(const net* n, float* w) {
 
 typedef struct work {
   float *x, *head, *dhead;
-  float* y[MAX_DEPTH + 1];       // mlp: outputs of the layers; resmlp: the residual stream before block k, and at the end
-  float* normed[MAX_DEPTH];      // LayerNorm's outputs: inputs of block k (from 1); [0]: of the head
+  float* y[MAX_DEPTH + 1];   // mlp: outputs of the layers; resmlp: the residual stream before block k, and at the end
+  float* normed[MAX_DEPTH];  // LayerNorm's outputs: inputs of block k (from 1); [0]: of the head
   float* derivative[MAX_DEPTH];  // gelu' of block k
   float *mean[MAX_DEPTH], *rstd[MAX_DEPTH];
   float *dy, *dz;
@@ -220,7 +220,7 @@ static void linear_gradient(const linear* l, const float* restrict dy, const flo
 
 static void norm_forward(const norm* n, const float* w, const float* restrict x, float* restrict y,
                          float* restrict mean, float* restrict rstd, int rows) {
-  const float *restrict gain = w + n->gain, *restrict shift = w + n->shift;
+  const float* restrict gain = w + n->gain, * restrict shift = w + n->shift;
 #pragma omp parallel for if (rows * WIDTH >= SHARED)
   for (int i = 0; i < rows; ++i) {
     const float* row = x + i * WIDTH;
@@ -361,8 +361,8 @@ typedef struct batch {
 
 static batch make_batch(const recipe* r, int samples) {
   const size_t n = (size_t)samples;
-  batch b = {floats(n * (size_t)r->inputs), take(n, sizeof(uint32_t)), take(n, sizeof(int)), floats(n), floats(n),
-             floats(n)};
+  batch b = {
+      floats(n * (size_t)r->inputs), take(n, sizeof(uint32_t)), take(n, sizeof(int)), floats(n), floats(n), floats(n)};
   for (int i = 0; i < samples; ++i) {
     for (int cell = 0; cell < r->inputs / 3; ++cell) {  // own stone, opponent's stone or none; then a 1
       const int stone = below(3);
@@ -460,7 +460,7 @@ static void adam_step(adam* a, float* restrict w, const float* restrict g, size_
   a->step += 1;
   const float step_size = lr / (1 - powf(kBeta1, (float)a->step));
   const float second_scale = 1 / (1 - powf(kBeta2, (float)a->step));
-  float *restrict first = a->first, *restrict second = a->second;
+  float* restrict first = a->first, * restrict second = a->second;
 #pragma omp parallel for simd
   for (int i = 0; i < n; ++i) {
     const float d = g[i] * scale;
@@ -747,7 +747,8 @@ int main(int argc, char** argv) {
                     : !strcmp(name, "--rows")    ? &rows
                                                  : NULL;
       if (!target) return usage("unknown option");
-      if (number < (target == &threads ? 0 : 1) || number > 1 << 20) return usage("a number is missing or out of range");
+      if (number < (target == &threads ? 0 : 1) || number > 1 << 20)
+        return usage("a number is missing or out of range");
       *target = number;
     }
   }
