@@ -1,10 +1,10 @@
 import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import { build, needTools } from "../bench/builds.js";
-import { type BenchRow, benchCases, chooseCases, runCase } from "../bench/cases.js";
+import { type BenchCase, type BenchRow, benchCases, chooseCases, runCase } from "../bench/cases.js";
 import { type Comparison, compare } from "../bench/compare.js";
 import { BUSY_LOAD, load, machine, machineName, origin } from "../bench/machine.js";
-import { findPeers, peerEntries, peersOf } from "../bench/peers.js";
+import { findPeers, type PeerEntry, peerEntries, peersOf } from "../bench/peers.js";
 import { waterfallText } from "../bench/waterfall.js";
 import { checkWritable, writeAtomic } from "../checkpoint.js";
 import type { Context } from "./context.js";
@@ -106,26 +106,34 @@ async function bench(flags: BenchFlags, context: Context): Promise<void> {
   if (busy > BUSY_LOAD) output.warn(`the machine is busy (load ${busy}): medians will be off`);
   await output.emit({ type: "machine", ...here, name: machineName(here), load: busy, ...from });
 
-  const caseNames = cases.map(({ name }) => name);
-  const wanted = flags.peers ? peersOf(peerEntries(), caseNames, threads) : [];
-  const left = new Map<string, Set<string>>();
+  const how = { threads, precision: flags.precision, pairs, seconds };
   if (flags.compare !== undefined) {
-    await compareCommits(flags.compare, names, { threads, precision: flags.precision, pairs, seconds }, flags, context);
+    await compareCommits(flags.compare, names, how, flags, context);
     return;
   }
-  const peers = await findPeers(wanted, context.signal, (name, reason) => {
-    left.set(reason, (left.get(reason) ?? new Set()).add(name));
-  });
-  for (const [reason, missing] of left) output.note(`left out: ${[...missing].join(", ")} (${reason})\n`);
-  const request = { threads, precision: flags.precision, pairs, seconds, peers, signal: context.signal };
+  const peers = flags.peers ? await peersHere(cases, threads, context) : [];
+  const request = { ...how, peers, signal: context.signal, say: (text: string) => output.note(text) };
   for (const of of cases) {
-    const row = await runCase(of, { ...request, say: (text) => output.note(text) });
+    const row = await runCase(of, request);
     output.text(rowText(row));
     await output.emit({ type: "bench", ...row, commit: from.commit, load: load() });
   }
   const took = (performance.now() - started) / 1e3;
   output.text(`${cases.length} cases in ${duration(took)}\n`);
   await output.emit({ type: "result", cases: cases.length, seconds: took });
+}
+
+/** The peers of the cases that can run here; says which ones cannot, and why. */
+async function peersHere(cases: readonly BenchCase[], threads: number, context: Context): Promise<PeerEntry[]> {
+  const entries = peerEntries();
+  if (entries.length === 0) context.output.note("no peers: this package came without bench/peers\n");
+  const names = cases.map(({ name }) => name);
+  const left = new Map<string, Set<string>>();
+  const peers = await findPeers(peersOf(entries, names, threads), context.signal, (name, reason) => {
+    left.set(reason, (left.get(reason) ?? new Set()).add(name));
+  });
+  for (const [reason, missing] of left) context.output.note(`left out: ${[...missing].join(", ")} (${reason})\n`);
+  return peers;
 }
 
 async function compareCommits(
