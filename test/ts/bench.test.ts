@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "vitest";
 import type { ProgramRow } from "../../lib/bench/builds.js";
-import { benchCases, chooseCases } from "../../lib/bench/cases.js";
+import { benchCases, chooseCases, runCase } from "../../lib/bench/cases.js";
 import { groupChanges, summariseComparison } from "../../lib/bench/compare.js";
 import { machineName } from "../../lib/bench/machine.js";
 import { findPeers, measurePeer, type PeerEntry, peerEntries, peersOf } from "../../lib/bench/peers.js";
@@ -186,6 +186,24 @@ describe("peers", () => {
           )
         : ask(code);
     await expect(asked).rejects.toThrow(message);
+  });
+
+  test.each([
+    ["kernel/gae", 1e9],
+    ["rules/connect4", 1e-9],
+  ])("that take for ever are many times slower: %s", async (name, median) => {
+    const answer = `console.log(JSON.stringify({ median: ${median} }))`;
+    const row = await runCase(of(name), {
+      threads: 1,
+      precision: "fp32",
+      pairs: 2,
+      seconds: 0,
+      peers: [{ case: name, name: "a peer", command: [process.execPath, "-e", answer] }],
+      signal,
+      say: () => {},
+    });
+    expect(row.peers).toEqual([{ name: "a peer", median, ratio: expect.any(Number) }]);
+    expect(row.peers[0]!.ratio).toBeGreaterThan(1000);
   });
 
   test("are those of the cases and of the number of threads", () => {
