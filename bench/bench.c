@@ -88,15 +88,17 @@ static void print_json(const bw_bench_case* of, const arguments* args, const bw_
   print_number("floorRatio", row->floor_ratio);
   print_number("seconds", row->seconds);
   print_number("roofGflops", row->roof_gflops);
+  print_number("roofGbytes", row->roof_gbytes);
   print_number("steps", row->steps);
   printf(",\"samples\":[");
   for (int i = 0; i < result->count; ++i) printf("%s%.6g", i ? "," : "", result->samples[i].value);
   printf("],\"profile\":[");
   for (int i = 0; i < result->profile.count; ++i) {
     const bw_span* span = &result->profile.spans[i];
-    printf("%s{\"op\":\"%s\",\"group\":\"%s\",\"calls\":%.6g,\"ms\":%.6g}", i ? "," : "", span->name,
-           span->group ? span->group : "", (double)span->calls / result->count,
-           (double)span->ns * 1e-6 / result->count);
+    printf("%s{\"op\":\"%s\",\"group\":\"%s\",\"calls\":%.6g,\"ms\":%.6g,\"gflop\":%.6g,\"gbyte\":%.6g}", i ? "," : "",
+           span->name, span->group ? span->group : "", (double)span->calls / result->count,
+           (double)span->ns * 1e-6 / result->count, span->flops * 1e-9 / result->count,
+           span->bytes * 1e-9 / result->count);
   }
   printf("]}\n");
 }

@@ -218,7 +218,8 @@ bw_status bw_bench_make_square_sum(void* context, bw_error* error) {
   bw_square_sum_args* a = &w->args.square_sum;
   a->n = PARAMETERS;
   BW_TRY(reals(w, a->n, -1, 1, &a->x, error));
-  return reals(w, (a->n + BW_SQUARE_CHUNK - 1) / BW_SQUARE_CHUNK, 0, 0, &a->partial, error);
+  a->chunk = 4096;
+  return reals(w, (a->n + a->chunk - 1) / a->chunk, 0, 0, &a->partial, error);
 }
 
 bw_status bw_bench_make_adamw(void* context, bw_error* error) {

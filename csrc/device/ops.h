@@ -281,12 +281,10 @@ typedef struct bw_ppo_statistics_args {
 
 // ---- optim ----
 
-enum { BW_SQUARE_CHUNK = 4096 };
-
-// partial[c] = sum of squares of chunk c of x[n], chunks of BW_SQUARE_CHUNK
+// partial[c] = sum of squares of chunk c of x[n], of `chunk` elements each
 typedef struct bw_square_sum_args {
   bw_ref x, partial;
-  int64_t n;
+  int64_t n, chunk;
 } bw_square_sum_args;
 
 // norm[0] = sqrt(sum of partial), norm[1] = factor that scales a gradient of that norm down to max_norm (<= 1;

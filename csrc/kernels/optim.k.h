@@ -3,9 +3,9 @@
 KERNEL(square_sum) {
   IN(real, x);
   OUT(real, partial);
-  FOR_TILES(chunk, (args->n + BW_SQUARE_CHUNK - 1) / BW_SQUARE_CHUNK) {
-    const int64_t begin = chunk * BW_SQUARE_CHUNK;
-    const int64_t length = args->n - begin < BW_SQUARE_CHUNK ? args->n - begin : BW_SQUARE_CHUNK;
+  FOR_TILES(chunk, (args->n + args->chunk - 1) / args->chunk) {
+    const int64_t begin = chunk * args->chunk;
+    const int64_t length = args->n - begin < args->chunk ? args->n - begin : args->chunk;
     const real* part = x + begin;
     SUM_OVER(sum, j, length, part[j] * part[j]);
     FOR_BLOCK(one, 1) partial[chunk] = sum;

@@ -5,6 +5,25 @@
 
 #include "run.h"
 
+// Rows of a matrix whose squares are added up together, and elements of any other tensor. The rows are those that the
+// CPU steps together (cpu_linear.c), so that a thread reads the gradients that it has written.
+enum { SQUARE_ROWS = 32, SQUARE_CHUNK = 4096 };
+
+static int64_t square_chunk(const bw_net_tensor* tensor) {
+  return tensor->rank == 2 && !tensor->transposed ? SQUARE_ROWS * tensor->shape[1] : SQUARE_CHUNK;
+}
+
+static int64_t square_chunks(const bw_net_tensor* tensor) {
+  const int64_t chunk = square_chunk(tensor);
+  return (tensor->shape[0] * tensor->shape[1] + chunk - 1) / chunk;
+}
+
+static int64_t all_square_chunks(const bw_net_layout* layout) {
+  int64_t chunks = 0;
+  for (int i = 0; i < layout->tensor_count; ++i) chunks += square_chunks(&layout->tensors[i]);
+  return chunks;
+}
+
 static bool uses_muon(const bw_run* run) { return run->config.ppo_optimizer == BW_OPTIMIZER_MUON; }
 
 // Muon takes the square matrices between the first layer and the head.
@@ -21,7 +40,7 @@ void bw_optimizer_plan(bw_run* run) {
   BW_PLAN(plan, BW_LIFE_WORK, "ppo", "saved first moment", BW_ELEMENT_REAL, &run->saved_first_moment, n);
   BW_PLAN(plan, BW_LIFE_WORK, "ppo", "saved second moment", BW_ELEMENT_REAL, &run->saved_second_moment, n);
   BW_PLAN(plan, BW_LIFE_WORK, "ppo", "square sums", BW_ELEMENT_REAL, &run->square_partials,
-          (n + BW_SQUARE_CHUNK - 1) / BW_SQUARE_CHUNK);
+          all_square_chunks(&run->layout));
   BW_PLAN(plan, BW_LIFE_WORK, "ppo", "gradient norm", BW_ELEMENT_REAL, &run->norm, 2);
   if (!uses_muon(run)) return;
   BW_PLAN(plan, BW_LIFE_WORK, "ppo", "muon update", BW_ELEMENT_REAL, &run->muon_update, width, width);
@@ -119,10 +138,18 @@ static void muon(bw_run* run, int layer, double lr) {
 }
 
 static void measure_norm(bw_run* run, bw_ref x, double max_norm) {
-  const int64_t n = run->layout.parameters;
-  BW_LAUNCH(run->device, square_sum, .x = x, .partial = run->square_partials, .n = n);
-  BW_LAUNCH(run->device, clip_scale, .partial = run->square_partials, .norm = run->norm,
-            .chunks = (n + BW_SQUARE_CHUNK - 1) / BW_SQUARE_CHUNK, .max_norm = max_norm);
+  int64_t chunks = 0;
+  bw_group_begin(run->device, BW_GROUP_INDEPENDENT, 0);
+  for (int i = 0; i < run->layout.tensor_count; ++i) {
+    const bw_net_tensor* tensor = &run->layout.tensors[i];
+    BW_LAUNCH(run->device, square_sum, .x = at(run, x, tensor->offset),
+              .partial = at(run, run->square_partials, chunks), .n = tensor->shape[0] * tensor->shape[1],
+              .chunk = square_chunk(tensor));
+    chunks += square_chunks(tensor);
+  }
+  bw_group_end(run->device);
+  BW_LAUNCH(run->device, clip_scale, .partial = run->square_partials, .norm = run->norm, .chunks = chunks,
+            .max_norm = max_norm);
 }
 
 static double download_norm(bw_run* run) {

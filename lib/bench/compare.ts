@@ -44,7 +44,7 @@ const KINDS: readonly (readonly [RegExp, string])[] = [
   [/ (gae|sample_list|sample_moments|advantage_normalize)$/, "advantages"],
 ];
 
-function kindOf(op: string, phase: string): string {
+export function kindOf(op: string, phase: string): string {
   const whole = `${phase} ${op}`;
   return KINDS.find(([pattern]) => pattern.test(whole))?.[1] ?? whole;
 }

@@ -1167,9 +1167,10 @@ static void case_ppo_statistics(void) {
 // ---- optim ----
 
 static void case_square_sum(void) {
-  FOR_SIZES(n, 1, 7, 33, 100, BW_SQUARE_CHUNK, BW_SQUARE_CHUNK + 1, 20001) {
-    const bw_ref x = reals(IN, n, -1, 1), partial = reals(OUT, (n + BW_SQUARE_CHUNK - 1) / BW_SQUARE_CHUNK, 0, 0);
-    COMPARE(square_sum, .x = x, .partial = partial, .n = n);
+  FOR_SIZES(n, 1, 7, 33, 100, 4096, 4097, 20001) {
+    const int64_t chunk = n == 100 ? 9 : 4096;
+    const bw_ref x = reals(IN, n, -1, 1), partial = reals(OUT, (n + chunk - 1) / chunk, 0, 0);
+    COMPARE(square_sum, .x = x, .partial = partial, .n = n, .chunk = chunk);
   }
 }
 
