@@ -71,13 +71,20 @@ static int64_t items_of(const bw_cpu_device* cpu, const bw_step* step) {
   }
 }
 
+// Tasks are shares: one for each thread, or all of them in one call.
 static void run_shares(void* context, int64_t first, int64_t last, int worker) {
   const group_task* task = context;
+  const int whole = last - first == task->threads;
   uint64_t before = bw_now_ns();
   for (int i = 0; i < task->count; ++i) {
     bw_step* step = &task->steps[i];
     const int64_t items = items_of(task->cpu, step);
-    const int64_t begin = items * first / task->threads, end = items * last / task->threads;
+    // Launches with fewer items than threads go round, so that they do not all meet the same thread. Otherwise a
+    // thread's share is always the same part: it steps the weights whose gradients it has made.
+    const int64_t turn = items < task->threads ? i % task->threads : 0;
+    const int64_t share = (first + turn) % task->threads;
+    const int64_t begin = whole ? 0 : items * share / task->threads;
+    const int64_t end = whole ? items : items * (share + 1) / task->threads;
     if (begin >= end) continue;
     switch (step->op) {
       case BW_LINEAR_GRADIENT:
