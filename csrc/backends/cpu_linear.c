@@ -1,7 +1,5 @@
 // Composite ops of linear layers on the CPU: matrix products by the tuned micro-kernels of kernels/tuned with weights
 // packed once an update.
-#include <string.h>
-
 #include "cpu_device.h"
 
 static int64_t panels_of(const bw_gemm* gemm, int64_t columns) { return (columns + gemm->panel - 1) / gemm->panel; }
@@ -153,25 +151,6 @@ void bw_cpu_linear_backward(bw_device* device, const bw_linear_backward_args* ar
 
 // ---- gradients ----
 
-// sum[width] = column sums of x[rows][width], row stride ldx; rows ascend.
-static void sum_columns(const float* restrict x, int64_t ldx, int64_t rows, int64_t width, float* restrict sum) {
-  enum { STRIP = 16 };
-  for (int64_t base = 0; base < width; base += STRIP) {
-    float sums[STRIP] = {0};
-    const int64_t strip = width - base < STRIP ? width - base : STRIP;
-    if (strip == STRIP) {
-      for (int64_t i = 0; i < rows; ++i) {
-        for (int j = 0; j < STRIP; ++j) sums[j] += x[i * ldx + base + j];
-      }
-    } else {
-      for (int64_t i = 0; i < rows; ++i) {
-        for (int64_t j = 0; j < strip; ++j) sums[j] += x[i * ldx + base + j];
-      }
-    }
-    memcpy(sum + base, sums, (size_t)strip * sizeof(float));
-  }
-}
-
 int64_t bw_cpu_gradient_tiles(const bw_cpu_device* cpu, const bw_linear_gradient_args* args) {
   return (args->weight->out + cpu->gemm->row_tile - 1) / cpu->gemm->row_tile;
 }
@@ -184,7 +163,8 @@ void bw_cpu_run_gradient(bw_cpu_device* cpu, const bw_linear_gradient_args* args
   const float* dy = bw_cpu_floats(cpu, args->dy);
   cpu->gemm->outer(dy, w->out, bw_cpu_floats(cpu, args->x), w->in, (int)args->rows, (int)begin, (int)end, (int)w->in, 0,
                    bw_cpu_floats(cpu, w->gradient), w->in);
-  sum_columns(dy + begin, w->out, args->rows, end - begin, bw_cpu_floats(cpu, args->bias_gradient) + begin);
+  const bw_column_sum_args sum = {.x = args->dy, .sum = args->bias_gradient, .rows = args->rows, .columns = w->out};
+  bw_cpu_run_items(cpu, BW_OP_column_sum, &sum, begin, end);
 }
 
 typedef struct gradient_task {
