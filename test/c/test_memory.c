@@ -211,6 +211,11 @@ static bw_status pool_put(bench* b, bw_error* error) {
   return bw_selfplay_pool_put(b->run, 1, b->member, bw_selfplay_parameter_count(b->run), error);
 }
 
+static bw_status playouts(bench* b, bw_error* error) {
+  bw_playouts totals;
+  return bw_game_playouts("connect4", "44", 100, 1, b->on.threads, &totals, error);
+}
+
 // In this order. `same`: also when it passes, it leaves the run as it was.
 static const struct call {
   const char* name;
@@ -234,6 +239,7 @@ static const struct call {
     {"iterate again", iterate, false, false, 0},
     {"measure roof", measure_roof, true, true, -1},
     {"record", record, true, false, -1},
+    {"playouts", playouts, true, true, -1},
 };
 enum { CALLS = sizeof kCalls / sizeof *kCalls };
 
