@@ -5,29 +5,31 @@
 // lower half. Weights are packed as [pairs][PANEL] words; the factors that come as fp32 (rows of A, both matrices of
 // the outer product) are converted a block at a time into a small buffer on the stack, once for all panels.
 //
-// Tried (M x 256 x 256, one thread of a Zen 4, % of the probe of the same process, 230 GFLOP/s; medians of interleaved
-// runs. The machine was shared, which costs M = 2048 most, since it lives in L3):
+// Tried (M x 256 x 256, one thread of a Zen 4, % of the probe of the same process, 235 GFLOP/s; medians of interleaved
+// runs. The machine was shared, which moves M = 2048 most, since it lives in L3; within a group all ran together):
 //                                                               M = 64    M = 256   M = 2048
-//   multiply      rows of A converted by blocks of 64             99        99        95     forward
-//                 blocks of 32 or 128 rows                        99        99        95
-//                 prefetching the tile's own C                    97        97        93
-//                 prefetching C of the next block                 99        98        95     this one
-//                   the same with L3 busier: 86 without, 89 with
-//                 the next block's A as well                      99        98        94
-//   outer         strips converted before they are used           87, 79    92, 80    80, 77   G in one call, 32 rows
+//   multiply      rows of A converted by blocks of 64             95        95        92     forward; this one
+//                 blocks of 32 or 128 rows                        95        95        92
+//                 prefetching the tile's own C                    93        93        91
+//                 prefetching C of the next block                 95        95        91     80, not 72, while others
+//                 fill L3 the next block's A as well                      95        94        91
+//   outer         strips converted before they are used           87, 79    89, 81    83, 72   G in one call, 32 rows
 //   each
 //                 q by the first tile that reads it,
-//                   a masked-off row after an odd end             86, 82    91, 84    81, 80
-//                     and p by its first strip                    83, 77    88, 80    77, 77   broadcasts wait for
+//                   a masked-off row after an odd end             87, 82    89, 83    83, 76
+//                     and p by its first strip                    84, 79    84, 81    80, 71   broadcasts wait for
 //                     stores
-//                   zeros read after an odd end                   88, 84    95, 88    81, 84
-//                     and chunks of 256 rows, not 128             91, 85    97, 90    84, 85
-//                     of 512                                      90, 88    97, 90    82, 86
-//                     of 256, rows 32 ahead prefetched            90, 84    96, 90    86, 87
-//                     of 256, a line of the next chunk a step     88, 82    97, 90    90, 88   this one
-//   pack          forward, 16 x 16 transpositions of words        12,400 cycles, 9% of a product of 64 rows
+//                   zeros read after an odd end                   90, 89    91, 91    84, 78
+//                     and chunks of 256 rows, not 128             90, 90    92, 93    85, 79
+//                     of 512                                      90, 90    93, 93    85, 79
+//                     of 256, rows 32 ahead prefetched            89, 88    92, 92    88, 81
+//                     of 256, a line of the next chunk a step     91, 89    92, 93    89, 83   this one
+//   pack          forward, 16 x 16 transpositions of words        13,100 cycles, 10% of a product of 64 rows
 //                 backward, panel by panel                        27,000 cycles
-//                   row by row                                    15,400 cycles  this one
+//                   two rows at a time                            15,700
+//                   8 rows                                        13,000         this one
+//                   4, 16, 32 rows                                13,900, 13,000, 13,200
+//                   two rows, prefetching what is written         16,000
 #include "avx512.h"
 
 // Words of converted rows of A at a time: at least one row of 16,384 pairs, eight of 2,048.
@@ -64,17 +66,13 @@ static void transpose_block(const float* in, int64_t stride, int width, int dept
   }
 }
 
-// Rows c and c + 1 of B into one row of pairs, panels [first_panel, last_panel), from neighbouring columns.
-static inline void pack_rows(const float* low, const float* high, int columns, int first_panel, int last_panel,
-                             int64_t pairs, float* out) {
-  for (int p = first_panel; p < last_panel; ++p) {
-    BW_UNROLL(2)
-    for (int v = 0; v < 2; ++v) {
-      const int at = p * PANEL + 16 * v;
-      const __mmask16 mask = bw_lanes(columns - at);
-      const __m512i words = pair_rows(_mm512_maskz_loadu_ps(mask, low + at), _mm512_maskz_loadu_ps(mask, high + at));
-      _mm512_store_si512(out + p * PANEL * pairs + 16 * v, words);
-    }
+// The pairs of one panel's columns, neighbours, of two rows; 0 beyond `columns`.
+static inline void pack_rows(const float* rows, int64_t stride, int columns, float* out) {
+  BW_UNROLL(2)
+  for (int v = 0; v < 2; ++v) {
+    const __mmask16 mask = bw_lanes(columns - 16 * v);
+    const __m512 low = _mm512_maskz_loadu_ps(mask, rows + 16 * v);
+    _mm512_store_si512(out + 16 * v, pair_rows(low, _mm512_maskz_loadu_ps(mask, rows + stride + 16 * v)));
   }
 }
 
@@ -83,9 +81,14 @@ static void pack(const float* b, int64_t stride_c, int64_t stride_n, int contrac
   const int64_t pairs = (contract + 1) / 2;
   const int last_pair = last_contract / 2 * 2;
   if (stride_n == 1) {
-    for (int c = first_contract; c < last_pair; c += 2) {
-      const float* row = b + c * stride_c;
-      pack_rows(row, row + stride_c, columns, first_panel, last_panel, pairs, packed + c / 2 * PANEL);
+    // Eight rows at a time: four lines of a panel in turn, and the rows still in L1 for the next panel.
+    for (int first = first_contract; first < last_pair; first += 8) {
+      const int last = last_pair - first < 8 ? last_pair : first + 8;
+      for (int p = first_panel; p < last_panel; ++p) {
+        float* out = packed + p * PANEL * pairs;
+        for (int c = first; c < last; c += 2)
+          pack_rows(b + c * stride_c + p * PANEL, stride_c, columns - p * PANEL, out + c / 2 * PANEL);
+      }
     }
   }
   for (int p = first_panel; p < last_panel; ++p) {
@@ -106,7 +109,7 @@ static void pack(const float* b, int64_t stride_c, int64_t stride_n, int contrac
         for (int i = 0; i < 2 && c + i < last_contract; ++i) {
           for (int n = 0; n < width; ++n) rows[i][n] = in[(c + i) * stride_c + n * stride_n];
         }
-        pack_rows(rows[0], rows[1], PANEL, 0, 1, pairs, out + c / 2 * PANEL);
+        pack_rows(rows[0], PANEL, width, out + c / 2 * PANEL);
       }
     }
   }
@@ -177,7 +180,7 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
         _mm512_store_si512(block + i * ld + k / 2, pair_neighbours(a + (first + i) * lda + k, contract - k));
       }
     }
-    // A panel stays in L1 while a block of rows passes over it. What the next block will write is fetched meanwhile.
+    // A panel stays in L1 while a block of rows passes over it.
     for (int p = first_panel; p < last_panel; ++p) {
       const int base = p * PANEL;
       const bw_epilogue e = bw_epilogue_of(bias, base, columns, activation, accumulate);
@@ -185,10 +188,6 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
       for (int i = 0, count; i < height; i += count) {
         const int left = height - i;
         count = left >= 2 * ROWS || left == ROWS ? ROWS : left > ROWS ? (left + 1) / 2 : left;  // 9 rows are 5 and 4
-        for (int r = first + step + i; r < first + step + i + count && r < rows; ++r) {
-          _mm_prefetch((const char*)(c + r * ldc + base), _MM_HINT_T0);
-          _mm_prefetch((const char*)(c + r * ldc + base + 16), _MM_HINT_T0);
-        }
         tiles[count](block + i * ld, ld, packed + p * PANEL * pairs, pairs, c + (first + i) * ldc + base, ldc, &e);
       }
     }
