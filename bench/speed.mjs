@@ -31,7 +31,7 @@ if (!(Number.isInteger(rounds) && rounds >= 1))
   throw new Error(`--rounds is ${options.rounds}; expected a number from 1`);
 if (loadavg()[0] > 0.5) console.error(`the machine is not quiet (load ${loadavg()[0].toFixed(2)})`);
 
-const cell = (value) => (typeof value === "number" ? value.toPrecision(3).replace(/\.?0+$/, "") : value);
+const cell = (value) => (typeof value === "number" ? String(Number(value.toPrecision(3))) : value);
 
 /** A Markdown table; rows are arrays of strings or numbers. */
 function table(header, rows) {
@@ -51,27 +51,36 @@ function iteration(game, threads) {
   return JSON.parse(done.stdout.trim().split("\n").at(-1));
 }
 
+/** Optimiser steps that Connect Four's times are scaled to. */
+const SCALED_TO = 299;
+
+const scaled = (part, scale) => ({
+  ...part,
+  ms: part.ms * scale,
+  gflop: part.gflop * scale,
+  gbyte: part.gbyte * scale,
+});
+
 /** ms and floor of each kind of op: the larger of operations at the probed rate and bytes at the probed bandwidth. */
 function kindsOf(row) {
   const kinds = new Map();
-  let rest = row.median;
-  for (const { op, group, ms, gflop, gbyte } of row.profile) {
+  const scale = row.name === "iteration/connect4" ? SCALED_TO / row.steps : 1; // as the row's median is
+  for (const { op, group, ms, gflop, gbyte } of row.profile.map((part) => scaled(part, scale))) {
     const kind = kindOf(op, group);
     const sum = kinds.get(kind) ?? { ms: 0, floor: 0 };
     sum.ms += ms;
     const busy = kind.includes("ward") || kind === "weight gradients" || kind.startsWith("optimiser");
     if (busy) sum.floor += 1e3 * Math.max(gflop / row.roofGflops, op === "linear_update" ? gbyte / row.roofGbytes : 0);
     kinds.set(kind, sum);
-    rest -= ms;
   }
-  return kinds.set("outside ops", { ms: rest, floor: 0 });
+  return kinds;
 }
 
 function timeTable(game, threads) {
   const rows = Array.from({ length: rounds }, () => iteration(game, threads));
   const kinds = rows.map(kindsOf);
   const middle = (pick) => median(rows.map(pick));
-  const total = middle((row) => row.median);
+  const total = median(kinds.map((k) => [...k.values()].reduce((sum, { ms }) => sum + ms, 0)));
   const names = [...kinds[0].keys()];
   const parts = names
     .map((name) => ({
@@ -95,7 +104,8 @@ function timeTable(game, threads) {
 
 // ---- growth ----
 
-const pools = { tictactoe: 3, connect4: 5 };
+/** Iterations of a measurement, the first of which does not count. */
+const ITERATIONS = { tictactoe: 4, connect4: 2 };
 
 async function measure(game, change, threads) {
   const given = {
@@ -106,7 +116,7 @@ async function measure(game, change, threads) {
   const run = await SelfPlay.create(given);
   const times = [];
   let games = 0;
-  for await (const it of run.train({ iterations: pools[game] })) {
+  for await (const it of run.train({ iterations: ITERATIONS[game] })) {
     if (it.index > 1) times.push(it.speed.collectSeconds + it.speed.updateSeconds);
     games = it.games;
   }
@@ -116,7 +126,7 @@ async function measure(game, change, threads) {
 
 async function memory(game, change) {
   const plan = await SelfPlay.plan({ game: { name: game }, ...change, run: { precision: options.precision } });
-  return plan.bytes / 2 ** 20;
+  return plan.total / 2 ** 20;
 }
 
 async function growth(game, header, changes) {
