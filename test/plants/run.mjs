@@ -18,9 +18,11 @@ const plants = [
     what: "the observation grouped by plane instead of by cell",
     test: "test_games",
     edits: [
-      ["csrc/games/tictactoe.h", "x[3 * cell + 0] =", "x[cell] ="],
-      ["csrc/games/tictactoe.h", "x[3 * cell + 1] =", "x[9 + cell] ="],
-      ["csrc/games/tictactoe.h", "x[3 * cell + 2] =", "x[18 + cell] ="],
+      [
+        "csrc/games/tictactoe.h",
+        "(uint16_t)(tictactoe_PLANES * cell + (int)(opponent >> cell & 1))",
+        "(uint16_t)(cell + 9 * (int)(opponent >> cell & 1))",
+      ],
     ],
   },
   {
@@ -89,7 +91,7 @@ const plants = [
     name: "stale-weights",
     what: "packed weights that are not renewed after a step",
     test: "test_train",
-    edits: [["csrc/train/optimizer.c", "  bw_net_pack(&run->agent, run->device);\n  return norm;", "  return norm;"]],
+    edits: [["csrc/train/optimizer.c", "  bw_net_pack_first(&run->agent, run->device);\n  return norm;", "  return norm;"]],
   },
   {
     name: "entropy-sign",
