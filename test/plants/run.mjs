@@ -91,7 +91,9 @@ const plants = [
     name: "stale-weights",
     what: "packed weights that are not renewed after a step",
     test: "test_train",
-    edits: [["csrc/train/optimizer.c", "  bw_net_pack_first(&run->agent, run->device);\n  return norm;", "  return norm;"]],
+    edits: [
+      ["csrc/train/optimizer.c", "  bw_net_pack_first(&run->agent, run->device);\n  return norm;", "  return norm;"],
+    ],
   },
   {
     name: "entropy-sign",
