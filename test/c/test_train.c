@@ -188,6 +188,9 @@ static void test_groups(void) {
       bw_run* run = test_run(&config, device);
       for (int i = 0; i < 3; ++i) test_iterate(run, 0);
       if (threads == 0) wanted = test_hash(run);
+      bool grouped = false;  // else this would compare launches one by one with themselves
+      for (int s = 0; s < device->prof.count; ++s) grouped = grouped || !strcmp(device->prof.spans[s].name, "barrier");
+      CHECK(grouped == (threads > 0));
       CHECK_MSG(test_hash(run) == wanted, "%s, %s: bits on %d threads are not those of launches one by one",
                 kRuns[k][0], kRuns[k][1], threads);
       bw_run_destroy(run);
