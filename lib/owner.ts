@@ -41,9 +41,14 @@ const here = {
   space: told(() => readlinkSync("/proc/self/ns/pid")),
 };
 
+/** A process that this one can see. */
+export function ownerOf(pid: number): Owner {
+  return { pid, start: startOf(pid), host: hostname(), ...here };
+}
+
 /** This process. */
 export function self(): Owner {
-  return { pid: process.pid, start: startOf(process.pid), host: hostname(), ...here };
+  return ownerOf(process.pid);
 }
 
 /** Eight digits that processes share which see the same process ids. */

@@ -10,13 +10,16 @@ export interface Budget {
 
 /** What ends a run from outside. */
 export interface Limits {
-  /** MiB of resident memory of the worker's process group. */
+  /** MiB of resident memory of the worker's process group. It is looked at a few times a second. */
   readonly memory?: number;
   /** Seconds of wall time. */
   readonly seconds?: number;
-  /** Seconds without a sign of life. */
+  /** Seconds without a sign of life: how long an objective may compute without a pause; default {@link HEARTBEAT}. */
   readonly heartbeat?: number;
 }
+
+/** Default of {@link Limits.heartbeat}. Long: an objective that computes without a pause is not wrong, only one that hangs. */
+export const HEARTBEAT = 600;
 
 /** How a run's reports become one value: the last one, or the mean of the last k that have the metric. */
 export type Summary = "final" | { readonly last: number };
@@ -62,13 +65,17 @@ export interface Report {
   readonly values: Readonly<Record<string, number>>;
 }
 
-/** What a run took. */
+/** What one attempt at a run took. What an earlier attempt did, whose checkpoint it went on from, is not in it. */
 export interface Cost {
+  /** Wall time, from the start of its process to its end. */
   readonly seconds: number;
+  /** Iterations, or the reports of an objective of the user's. */
   readonly iterations: number;
+  /** Floating-point operations of training; 0 where they are not counted. */
   readonly flops: number;
+  /** Of all threads of the worker process; not of processes that it started. */
   readonly cpuSeconds: number;
-  /** Bytes. */
+  /** Bytes: the most that was seen, over the worker's process group. */
   readonly peakMemory: number;
 }
 
@@ -108,13 +115,16 @@ export type Outcome =
 export interface ObjectiveContext {
   readonly seed: number;
   readonly budget: Budget;
-  /** Aborted when the run is to end early. */
+  /** Aborted when the run is to end early; the reason says why. A second later the process is killed. */
   readonly signal: AbortSignal;
-  /** The run's own folder. */
+  /** The run's own folder. What lies there when an attempt ends is there for the next one. */
   readonly directory: string;
   /** Records metrics; the index is one more than the last one's where it is left out. */
   report(values: Record<string, number>, index?: number): void;
 }
 
-/** A function that computes a run: the metric, or several values by name. */
+/**
+ * A function that computes a run. It returns the metric, or several values by name; where the metric is not among them, it
+ * is taken from the reports.
+ */
 export type Objective = (config: Config, context: ObjectiveContext) => Promise<number | Record<string, number>>;
