@@ -13,6 +13,7 @@ export type ErrorCode =
   | "NO_BINARY"
   | "IO"
   | "LOCKED"
+  | "LEDGER"
   | "USAGE"
   | "INTERRUPTED"
   | "LEARNED_NOTHING"
@@ -120,6 +121,15 @@ export class CheckpointError extends BellowsError {
 
   constructor(message: string, details: ErrorDetails = {}) {
     super("CHECKPOINT", message, details);
+  }
+}
+
+/** A lab's file is no ledger, was written by a later version, or is damaged. */
+export class LedgerError extends BellowsError {
+  override name = "LedgerError";
+
+  constructor(message: string, details: ErrorDetails = {}) {
+    super("LEDGER", message, details);
   }
 }
 

@@ -71,7 +71,7 @@ export class Output {
   }
 }
 
-const BAD_INPUT = new Set(["OPTION", "USAGE", "CHECKPOINT", "DEVICE", "MEMORY", "LOCKED"]);
+const BAD_INPUT = new Set(["OPTION", "USAGE", "CHECKPOINT", "DEVICE", "MEMORY", "LOCKED", "LEDGER"]);
 
 /** The error line and exit code of whatever was thrown. */
 export function describeError(error: unknown): { line: ErrorLine; exitCode: number } {

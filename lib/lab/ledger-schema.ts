@@ -1,0 +1,229 @@
+// The tables of a lab's file. They are public: docs describe them, and queries read them.
+
+import { BellowsError, LedgerError } from "../errors.js";
+import type { Connection } from "./sqlite.js";
+
+/** "bwLb", in the header of the file: what tells a ledger from other databases. */
+export const APPLICATION_ID = 0x62774c62;
+
+/** What happened, in order. Rows are added only; `checksum` is over the others (see checksumOf). */
+const EVENTS = `
+CREATE TABLE events (
+  id INTEGER PRIMARY KEY,   -- 1, 2, 3, ... without gaps
+  time INTEGER NOT NULL,    -- ms since 1970
+  kind TEXT NOT NULL,
+  study TEXT NOT NULL,
+  arm TEXT,
+  seed INTEGER,
+  attempt INTEGER,
+  comparison TEXT,
+  body TEXT NOT NULL,       -- JSON
+  writer TEXT NOT NULL,     -- process@host
+  checksum TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER events_stay BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are only added'); END;
+CREATE TRIGGER events_remain BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are only added'); END;
+`;
+
+/** What the events add up to. `event` is the id of the one that wrote the row last. */
+const STATE = `
+CREATE TABLE studies (
+  name TEXT PRIMARY KEY,
+  spec TEXT NOT NULL,       -- JSON
+  hash TEXT NOT NULL,
+  time INTEGER NOT NULL,
+  event INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE arms (
+  study TEXT NOT NULL,
+  name TEXT NOT NULL,
+  body TEXT NOT NULL,       -- JSON
+  event INTEGER NOT NULL,
+  PRIMARY KEY (study, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE comparisons (
+  study TEXT NOT NULL,
+  name TEXT NOT NULL,
+  body TEXT NOT NULL,       -- JSON
+  event INTEGER NOT NULL,
+  PRIMARY KEY (study, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE runs (
+  study TEXT NOT NULL,
+  arm TEXT NOT NULL,
+  seed INTEGER NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('waiting', 'running', 'done', 'failed')),
+  claims INTEGER NOT NULL,  -- attempts begun: the number of the last one
+  attempts INTEGER NOT NULL,-- those of them that ended with an outcome
+  reason TEXT,              -- why it was given up
+  event INTEGER NOT NULL,
+  PRIMARY KEY (study, arm, seed)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE attempts (
+  study TEXT NOT NULL,
+  arm TEXT NOT NULL,
+  seed INTEGER NOT NULL,
+  attempt INTEGER NOT NULL, -- 1, 2, ...
+  state TEXT NOT NULL CHECK (state IN ('running', 'released', 'failed', 'done')),
+  owner TEXT NOT NULL,      -- JSON: the process that made it
+  started INTEGER NOT NULL, -- ms since 1970
+  ended INTEGER,
+  reason TEXT,              -- why it was released
+  outcome TEXT,             -- JSON
+  event INTEGER NOT NULL,
+  PRIMARY KEY (study, arm, seed, attempt)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE reports (
+  study TEXT NOT NULL,
+  arm TEXT NOT NULL,
+  seed INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  step INTEGER NOT NULL,    -- the report's index
+  body TEXT NOT NULL,       -- JSON: values by name
+  event INTEGER NOT NULL,
+  PRIMARY KEY (study, arm, seed, attempt, step)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE results (
+  study TEXT NOT NULL,
+  arm TEXT NOT NULL,
+  seed INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  value REAL NOT NULL,      -- the metric
+  body TEXT NOT NULL,       -- JSON: values by name
+  seconds REAL NOT NULL,
+  iterations REAL NOT NULL,
+  flops REAL NOT NULL,
+  cpu_seconds REAL NOT NULL,
+  peak_memory REAL NOT NULL,-- bytes
+  event INTEGER NOT NULL,
+  PRIMARY KEY (study, arm, seed)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE verdicts (
+  event INTEGER PRIMARY KEY,-- the highest one of a comparison counts
+  study TEXT NOT NULL,
+  comparison TEXT NOT NULL,
+  time INTEGER NOT NULL,
+  body TEXT NOT NULL        -- JSON
+) STRICT;
+CREATE INDEX verdicts_of ON verdicts (study, comparison);
+`;
+
+/** Who works on what just now. No part of the state: heartbeats would drown the events. */
+const LEASES = `
+CREATE TABLE leases (
+  study TEXT NOT NULL,
+  arm TEXT NOT NULL,
+  seed INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  token TEXT,               -- null: nobody's, kept for the worker that may be left
+  owner TEXT NOT NULL,      -- JSON
+  worker TEXT,              -- JSON: the process group at work
+  expires INTEGER NOT NULL, -- ms since 1970
+  PRIMARY KEY (study, arm, seed)
+) STRICT, WITHOUT ROWID;
+`;
+
+/** The tables of the state, with the columns that order their rows. */
+export const STATE_TABLES: Readonly<Record<string, string>> = {
+  studies: "name",
+  arms: "study, name",
+  comparisons: "study, name",
+  runs: "study, arm, seed",
+  attempts: "study, arm, seed, attempt",
+  reports: "study, arm, seed, attempt, step",
+  results: "study, arm, seed",
+  verdicts: "event",
+};
+
+/** What leads from one version of the tables to the next; the first one makes them. */
+const MIGRATIONS: readonly ((connection: Connection) => void)[] = [
+  (connection) => {
+    connection.exec(EVENTS);
+    connection.exec(STATE);
+    connection.exec(LEASES);
+  },
+];
+
+/** The version of the tables that this code writes. */
+export const SCHEMA_VERSION = MIGRATIONS.length;
+
+/** Makes the tables of the state in an empty database, for a replay. */
+export function createState(connection: Connection): void {
+  connection.exec(STATE);
+}
+
+/** The version of a file's tables; 0 for an empty file. Throws for what is no ledger, or a later version's. */
+function versionOf(connection: Connection): number {
+  const application = Number(connection.pragma("application_id"));
+  const version = Number(connection.pragma("user_version"));
+  const isEmpty = !connection.has("SELECT 1 FROM sqlite_schema LIMIT 1");
+  const { path } = connection;
+  if (application === 0 && version === 0 && isEmpty) return 0;
+  if (application !== APPLICATION_ID) {
+    throw new LedgerError(`${path} is another application's database`, {
+      op: "ledger.open",
+      path,
+      received: `application id ${application}`,
+      expected: `application id ${APPLICATION_ID}`,
+    });
+  }
+  if (version > SCHEMA_VERSION || version < 1) {
+    throw new LedgerError(`${path} was written by a later version of bellows`, {
+      op: "ledger.open",
+      path,
+      received: `tables of version ${version}`,
+      expected: `tables of version ${SCHEMA_VERSION} or before`,
+    });
+  }
+  return version;
+}
+
+/** Refuses what a reader cannot read. */
+export function checkVersion(connection: Connection): void {
+  const version = versionOf(connection);
+  if (version === SCHEMA_VERSION) return;
+  const { path } = connection;
+  throw new LedgerError(
+    version === 0 ? `${path} is an empty file` : `${path} has tables of version ${version}: open it for writing once`,
+    {
+      op: "ledger.open",
+      path,
+      received: version === 0 ? "an empty file" : `tables of version ${version}`,
+      expected: `tables of version ${SCHEMA_VERSION}`,
+    },
+  );
+}
+
+/** Brings a file to this version, whole or not at all. */
+export function migrate(connection: Connection): void {
+  // A database of somebody else's is refused before anything in it is changed.
+  versionOf(connection);
+  switchToLog(connection);
+  if (versionOf(connection) === SCHEMA_VERSION) return;
+  connection.write(true, () => {
+    // Somebody may have done it meanwhile.
+    const version = versionOf(connection);
+    for (const step of MIGRATIONS.slice(version)) step(connection);
+    connection.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}`);
+  });
+}
+
+/** Several processes may do this at once, and SQLite does not wait for one another here. */
+function switchToLog(connection: Connection): void {
+  const until = Date.now() + connection.patience;
+  for (;;) {
+    try {
+      const mode = connection.journalMode("wal");
+      if (mode === "wal") return;
+      throw new LedgerError(`${connection.path}: this file system does not support a write-ahead log`, {
+        op: "ledger.open",
+        path: connection.path,
+        received: `journal mode ${mode}`,
+        expected: "a local file system, with shared memory",
+      });
+    } catch (error) {
+      if (!(error instanceof BellowsError && error.code === "LOCKED") || Date.now() > until) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5 + Math.random() * 20);
+    }
+  }
+}
