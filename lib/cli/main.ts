@@ -11,6 +11,7 @@ import { registerPlan } from "./plan.js";
 import { registerPlay } from "./play.js";
 import { registerPolicy } from "./policy.js";
 import { registerRoofline } from "./roofline.js";
+import { registerStudy } from "./study.js";
 import { registerTrain } from "./train.js";
 
 /** Every command, in the order of the help. A new one is a file and a line here. */
@@ -24,6 +25,7 @@ const commands = [
   registerGames,
   registerBench,
   registerRoofline,
+  registerStudy,
 ];
 
 async function main(given: readonly string[]): Promise<number> {
@@ -49,6 +51,7 @@ async function main(given: readonly string[]): Promise<number> {
         "  $ bellows train tictactoe                    train with the defaults, end with a certificate\n" +
         "  $ bellows play runs/DIR                      play against the result\n" +
         "  $ bellows train connect4 --minutes 10        train for ten minutes\n" +
+        "  $ bellows study new study.json               compare settings over seeds\n" +
         "\nExit codes: 0 ok, 1 failed while running (or no native binary loads), 2 bad input, 130 interrupted.\n",
     );
   for (const register of commands) register(program, context);

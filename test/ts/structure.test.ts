@@ -121,6 +121,25 @@ describe("includes", () => {
   });
 });
 
+/** What the lab may use of lib beside the public API: who is at work, and how files are written. */
+const LAB_USES = ["lib/index.js", "lib/errors.js", "lib/owner.js", "lib/checkpoint.js"];
+
+describe("the lab", () => {
+  const inLab = (path: string, text: string) =>
+    [...text.matchAll(/from "(\.[^"]+)"/g)]
+      .map(([, name = ""]) => posix.join(posix.dirname(path), name))
+      .filter((target) => !target.startsWith("lib/lab/") && !LAB_USES.includes(target));
+
+  test("uses the public API only", () => {
+    const paths = readdirSync(join(root, "lib/lab"), { withFileTypes: true, recursive: true })
+      .filter((entry) => entry.isFile() && entry.name.endsWith(".ts"))
+      .map((entry) => relative(root, join(entry.parentPath, entry.name)).split(sep).join("/"));
+    expect(paths.length).toBeGreaterThan(10);
+    expect(paths.flatMap((path) => inLab(path, read(path)))).toEqual([]);
+    expect(inLab("lib/lab/objectives/a.ts", 'import { x } from "../../native.js";')).toEqual(["lib/native.js"]);
+  });
+});
+
 describe("the engine", () => {
   test("never prints, exits, aborts or asserts", () => {
     expect(engine.flatMap((path) => forbiddenCalls(path, read(path)))).toEqual([]);

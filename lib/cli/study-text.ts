@@ -1,0 +1,110 @@
+// Studies as text for people.
+
+import type { StudyState, StudySummary, Verdict } from "../lab/index.js";
+import { bytes, count, duration, table } from "./report.js";
+
+/** A figure with as many digits as say something. */
+export function figure(value: number | null): string {
+  if (value === null || Number.isNaN(value)) return "?";
+  if (value === Number.POSITIVE_INFINITY) return "inf";
+  if (value === Number.NEGATIVE_INFINITY) return "-inf";
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-4 || size >= 1e7)) return value.toExponential(2);
+  return String(Number(value.toPrecision(4)));
+}
+
+function signed(value: number | null): string {
+  const text = figure(value);
+  return value !== null && value > 0 ? `+${text}` : text;
+}
+
+function interval([low, high]: readonly [number | null, number | null]): string {
+  if (low === null && high === null) return "none yet";
+  if (high === null) return `above ${signed(low)}`;
+  if (low === null) return `below ${signed(high)}`;
+  return `${signed(low)} to ${signed(high)}`;
+}
+
+export function listText(studies: readonly StudySummary[]): string {
+  if (studies.length === 0) return "the lab has no studies\n";
+  return table([
+    ["study", "proposals", "runs", "failed", "begun"],
+    ...studies.map(({ name, proposals, done, failed, created }) => [
+      name,
+      count(proposals),
+      count(done),
+      count(failed),
+      created.replace("T", " ").slice(0, 16),
+    ]),
+  ]);
+}
+
+export function armText({ name, spec, arms }: StudyState): string {
+  const { metric, budget } = spec;
+  const [unit, length] = Object.entries(budget)[0]!;
+  const how = metric.summary === "final" ? "at the end" : `mean of the last ${metric.summary.last} reports`;
+  let text = `${name}: ${metric.goal} ${metric.name} (${how}), runs of ${figure(length as number)} ${unit}\n`;
+  for (const { name: arm, hypothesis, category } of arms) {
+    if (hypothesis !== null) text += `  ${arm} (${category}): ${hypothesis}\n`;
+  }
+  return `${text}\n`;
+}
+
+export function noiseText({ noise, spec }: StudyState): string {
+  if (!noise) return "";
+  let text =
+    `Noise, from ${noise.runs} runs of the baseline with different seeds: mean ${figure(noise.mean)}, standard ` +
+    `deviation ${figure(noise.deviation)} (95% interval ${noise.deviationInterval.map(figure).join(" to ")})\n` +
+    `  ${spec.seeds.max} pairs can show a gain of ${figure(noise.detectable)} four times out of five`;
+  const { delta } = spec.metric;
+  if (delta !== null && noise.pairsForDelta !== null)
+    text += `; a gain of ${figure(delta)} needs ${noise.pairsForDelta} pairs`;
+  return `${text}\n\n`;
+}
+
+export function verdictRow(verdict: Verdict): string[] {
+  return [
+    verdict.name,
+    verdict.final ? verdict.verdict : "running",
+    signed(verdict.gain),
+    interval(verdict.interval),
+    String(verdict.pairs),
+    duration(verdict.cost.seconds),
+  ];
+}
+
+export const VERDICT_HEAD = ["proposal", "verdict", "gain", "interval", "pairs", "run time"];
+
+export function verdictsText({ verdicts }: Pick<StudyState, "verdicts">): string {
+  if (verdicts.length === 0) return "no proposals\n";
+  const level = Math.min(...verdicts.map((verdict) => verdict.level));
+  return (
+    `${table([VERDICT_HEAD, ...verdicts.map(verdictRow)])}\n` +
+    `${verdicts.map(({ sentence }) => `  ${sentence}\n`).join("")}\n` +
+    `  Gains are in the metric's unit, positive when better. Each interval holds with ${figure(level * 100)}%, at every look,\n` +
+    "  so that all of the study's verdicts hold together.\n"
+  );
+}
+
+export function runsText({ runs }: StudyState): string {
+  return `${table([
+    ["run", "seed", "state", "value", "attempts", "time", "memory"],
+    ...runs.map(({ arm, seed, state, outcome, attempts }) => [
+      arm,
+      String(seed),
+      outcome && !outcome.ok ? `${state} (${outcome.kind})` : state,
+      outcome?.ok ? figure(outcome.value) : "",
+      String(attempts),
+      outcome ? duration(outcome.cost.seconds) : "",
+      outcome ? bytes(outcome.cost.peakMemory) : "",
+    ]),
+  ])}\n`;
+}
+
+export function costText({ runs }: StudyState): string {
+  const outcomes = runs.map(({ outcome }) => outcome).filter((outcome) => outcome !== null);
+  const seconds = outcomes.reduce((sum, { cost }) => sum + cost.seconds, 0);
+  const cpu = outcomes.reduce((sum, { cost }) => sum + cost.cpuSeconds, 0);
+  const failed = runs.filter(({ state }) => state === "failed").length;
+  return `\n${count(outcomes.length)} runs, ${failed} failed; ${duration(seconds)} of run time, ${duration(cpu)} of processors\n`;
+}

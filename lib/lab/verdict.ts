@@ -1,0 +1,183 @@
+// What a comparison comes to: better, worse, equivalent or undecided, by how much, how sure, and at what cost.
+
+import { type Comparison, type Pair, totalCost } from "./schedule.js";
+import type { Spec } from "./spec.js";
+import {
+  alphaOf,
+  DEFAULT_FUTILITY,
+  decide,
+  leastPairs,
+  repeatedInterval,
+  rulesOut,
+  type SequentialDesign,
+  sequentialP,
+} from "./stats/index.js";
+import type { Cost } from "./task.js";
+
+/** A comparison, judged. */
+export interface Verdict {
+  readonly name: string;
+  readonly baseline: string;
+  readonly proposal: string;
+  readonly verdict: "better" | "worse" | "equivalent" | "undecided";
+  /** Whether no further pair is wanted. */
+  readonly final: boolean;
+  /** Mean gain of the pairs, in the metric's unit, positive when better; null without pairs. */
+  readonly gain: number | null;
+  /** The gain's repeated confidence interval: it holds at every look. Null where there is no bound yet. */
+  readonly interval: readonly [number | null, number | null];
+  /** Its coverage, so that all of the study's intervals hold together with 1 - alpha. */
+  readonly level: number;
+  /** The smallest of this comparison's shares of alpha at which it would be decided by now. */
+  readonly p: number;
+  /** Pairs that the verdict is from. */
+  readonly pairs: number;
+  /** Pairs that were run, those with a failed run and those beyond the deciding one included. */
+  readonly ran: number;
+  /** Runs that failed. */
+  readonly failures: { readonly baseline: number; readonly proposal: number };
+  /** The gain, corrected for having been picked because it was large; null where it was not. */
+  readonly shrunk: number | null;
+  /** Probability that a run of the proposal beats one of the baseline, with its 95% interval. */
+  readonly improvement: { readonly probability: number; readonly interval: readonly [number, number] } | null;
+  /** Why it is what it is. */
+  readonly reason: string;
+  readonly cost: Cost;
+  readonly sentence: string;
+}
+
+/** The share of alpha that a comparison has. */
+function designOf(spec: Spec, comparison: Comparison): SequentialDesign {
+  const { min, max } = spec.seeds;
+  return {
+    alpha: alphaOf(spec.alpha, { planned: spec.family }, 1),
+    side: comparison.side,
+    maxPairs: max,
+    looks: Array.from({ length: max - min + 1 }, (_, i) => min + i),
+    futility: comparison.futility ? DEFAULT_FUTILITY : null,
+  };
+}
+
+/** Where the pairs of a comparison decide it: the first look at which one of the rules holds. */
+interface Stop {
+  readonly verdict: Verdict["verdict"];
+  readonly pairs: number;
+  readonly reason: string;
+}
+
+/** A verdict that the data would have given earlier stays, whatever pairs came after it. */
+function stopOf(gains: readonly number[], design: SequentialDesign, delta: number | null): Stop | null {
+  const { looks } = decide(gains, design);
+  for (const look of looks) {
+    if (look.crossed !== null) {
+      const verdict = look.crossed === "greater" ? "better" : "worse";
+      return { verdict, pairs: look.pairs, reason: "the interval leaves out 0" };
+    }
+    if (delta !== null && design.side === "two") {
+      const there = gains.slice(0, look.pairs);
+      const inside = rulesOut(there, design, -delta, "greater") && rulesOut(there, design, delta, "less");
+      if (inside) return { verdict: "equivalent", pairs: look.pairs, reason: "the interval lies within delta of 0" };
+    }
+    if (look.futile) {
+      return { verdict: "undecided", pairs: look.pairs, reason: "given up: more pairs would hardly show a gain" };
+    }
+  }
+  return null;
+}
+
+function bound(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
+}
+
+/**
+ * Judges a comparison by the pairs whose runs have ended. The same pairs give the same verdict, whatever the order in
+ * which they ended.
+ *
+ * Pairs with a failed run say nothing about the gain, but a proposal of which more runs fail than of the baseline is
+ * never called better or equivalent: its gain would be that of its lucky seeds.
+ */
+export function judge(spec: Spec, comparison: Comparison, pairs: readonly Pair[]): Verdict {
+  const { name, baseline, proposal } = comparison;
+  const design = designOf(spec, comparison);
+  const whole = pairs.filter((pair) => pair.gain !== null);
+  const gains = whole.map((pair) => pair.gain!);
+  const failures = {
+    baseline: pairs.filter((pair) => pair.baseline === null).length,
+    proposal: pairs.filter((pair) => pair.proposal === null).length,
+  };
+  const fails = failures.proposal > failures.baseline;
+  const usedUp = pairs.length >= spec.seeds.max;
+  let stop = stopOf(gains, design, spec.metric.delta);
+  if (stop && fails && (stop.verdict === "better" || stop.verdict === "equivalent")) {
+    const reason = `${failures.proposal} of its runs failed, ${failures.baseline} of the baseline's`;
+    stop = usedUp ? { ...stop, verdict: "undecided", reason } : null;
+  }
+  const used = gains.slice(0, stop?.pairs ?? gains.length);
+  const interval = repeatedInterval(used, design);
+  const gain = used.length === 0 ? null : used.reduce((sum, value) => sum + value, 0) / used.length;
+  const outcome: Omit<Verdict, "sentence"> = {
+    name,
+    baseline,
+    proposal,
+    verdict: stop?.verdict ?? "undecided",
+    final: stop !== null || usedUp,
+    gain,
+    interval: [bound(interval.low), bound(interval.high)],
+    level: 1 - design.alpha,
+    p: used.length === 0 ? 1 : sequentialP(used, design),
+    pairs: used.length,
+    ran: pairs.length,
+    failures,
+    shrunk: null,
+    improvement: null,
+    reason: stop?.reason ?? (usedUp ? reasonOf(used, pairs.length, spec) : "pairs are missing"),
+    cost: totalCost(pairs.map((pair) => pair.cost)),
+  };
+  return { ...outcome, sentence: sentenceOf(outcome, spec) };
+}
+
+/** Why pairs that are used up have decided nothing. */
+function reasonOf(used: readonly number[], ran: number, spec: Spec): string {
+  const least = leastPairs(alphaOf(spec.alpha, { planned: spec.family }, 1), "two");
+  if (used.length === 0) return "no pair has two values";
+  if (used.length < ran) return `${ran - used.length} of ${ran} pairs had a failed run`;
+  if (used.length < least) return `${used.length} pairs cannot decide at this alpha: it takes at least ${least}`;
+  return spec.metric.delta === null
+    ? `all ${ran} pairs are used up, and the interval holds 0`
+    : `all ${ran} pairs are used up, and the interval holds 0 and more than delta`;
+}
+
+function figure(value: number): string {
+  return String(Number(value.toPrecision(3)));
+}
+
+/** A verdict in words; every number in them is one of its fields. */
+function sentenceOf(verdict: Omit<Verdict, "sentence">, spec: Spec): string {
+  const { proposal, baseline, gain, pairs, cost, level, p, shrunk, reason } = verdict;
+  const [low, high] = verdict.interval;
+  if (gain === null) return `${proposal} against ${baseline}: nothing known, ${reason}.`;
+  const limits =
+    low !== null && high !== null
+      ? `${figure(low)} to ${figure(high)}`
+      : low !== null
+        ? `above ${figure(low)}`
+        : high !== null
+          ? `below ${figure(high)}`
+          : "no bound yet";
+  const how =
+    `${figure(level * 100)}% interval ${limits}, p ${p < 0.001 ? "below 0.001" : figure(p)}, ` +
+    `${pairs} pairs, ${figure(cost.seconds)} s of run time`;
+  const by = figure(Math.abs(gain));
+  switch (verdict.verdict) {
+    case "better": {
+      const corrected = shrunk === null ? "" : `, ${figure(shrunk)} when corrected for having been picked`;
+      return `${proposal} is better than ${baseline} by ${by}${corrected} (${how}).`;
+    }
+    case "worse":
+      return `${proposal} is worse than ${baseline} by ${by} (${how}).`;
+    case "equivalent":
+      return `${proposal} is equivalent to ${baseline} within ${figure(spec.metric.delta ?? 0)}: gain ${figure(gain)} (${how}).`;
+    case "undecided":
+      return `${proposal} against ${baseline} is undecided: gain ${figure(gain)} (${how}); ${reason}.`;
+  }
+}

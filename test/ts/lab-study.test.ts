@@ -1,0 +1,226 @@
+// Studies from end to end, with functions of this process as objectives: what is run, what is decided, what is resumed.
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { Lab, type Objective, randomOf, Study, type StudyEvent, type StudySpec } from "../../dist/lab/index.js";
+
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "bellows-test-"));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A metric with a known mean: `gain` of the config, plus normal noise that depends on the seed alone. */
+const noisy: Objective = async (config, { seed, report }) => {
+  const value = Number(config.gain ?? 0) + Number(config.noise ?? 1) * randomOf(seed).normal();
+  report({ "loss.value": value });
+  return { score: value };
+};
+
+function studyOf(more: Partial<StudySpec> = {}): StudySpec {
+  return {
+    name: "noisy",
+    objective: "function",
+    metric: { name: "score", goal: "maximize" },
+    budget: { iterations: 1 },
+    baseline: { config: { gain: 0 } },
+    proposals: {
+      large: { change: { gain: 5 }, hypothesis: "five deviations more", seeds: "own" },
+      none: { change: {}, hypothesis: "the same", category: "control", seeds: "own" },
+    },
+    noise: { runs: 4 },
+    ...more,
+  };
+}
+
+async function all(study: Study, workers = 2): Promise<StudyEvent[]> {
+  const events: StudyEvent[] = [];
+  for await (const event of study.run({ workers })) events.push(event);
+  return events;
+}
+
+describe("a study", () => {
+  test("measures the noise first, then decides what is real and not what is not", async () => {
+    using study = await Study.open(studyOf(), { lab: join(folder, "lab.sqlite"), objective: noisy });
+    const events = await all(study, 1);
+    const started = events.filter((event) => event.type === "started");
+    expect(started.slice(0, 4).map(({ seed }) => seed)).toEqual([1, 2, 3, 4].map((seed) => seed + 2_000_000_000));
+    const state = study.state();
+    expect(state.finished).toBe(true);
+    expect(state.noise?.runs).toBe(4);
+    const [large, none] = state.verdicts;
+    expect(large).toMatchObject({ name: "large", verdict: "better", final: true });
+    expect(large!.gain).toBeGreaterThan(3);
+    expect(large!.interval[0]).toBeGreaterThan(0);
+    expect(large!.pairs).toBeLessThan(16);
+    expect(none).toMatchObject({ name: "none", verdict: "undecided", final: true, pairs: 16 });
+  });
+
+  test("gives the same verdicts for any number of workers", async () => {
+    const verdicts: unknown[] = [];
+    for (const workers of [1, 3]) {
+      using study = await Study.open(studyOf(), { lab: join(folder, `lab${workers}.sqlite`), objective: noisy });
+      await all(study, workers);
+      verdicts.push(
+        study
+          .state()
+          .verdicts.map(({ name, verdict, gain, interval, p, pairs }) => ({ name, verdict, gain, interval, p, pairs })),
+      );
+    }
+    expect(verdicts[1]).toEqual(verdicts[0]);
+  });
+});
+
+describe("a study that is stopped", () => {
+  test("goes on with what it has, and comes to the same verdicts", async () => {
+    const computed: string[] = [];
+    const counting: Objective = async (config, context) => {
+      computed.push(`${config.gain} ${context.seed}`);
+      return noisy(config, context);
+    };
+    const lab = join(folder, "lab.sqlite");
+    for (let stop = 5; ; stop += 5) {
+      using study = await Study.open(studyOf(), { lab, objective: counting });
+      let ended = 0;
+      for await (const event of study.run({ workers: 2 })) {
+        if (event.type === "ended" && ++ended === stop) break;
+      }
+      if (study.state().finished) break;
+    }
+    using whole = await Study.open(studyOf(), { lab: join(folder, "whole.sqlite"), objective: noisy });
+    await all(whole);
+    using stopped = await Study.open("noisy", { lab, objective: counting });
+    const figures = (study: Study) =>
+      study.state().verdicts.map(({ verdict, gain, interval, p, pairs }) => ({ verdict, gain, interval, p, pairs }));
+    expect(figures(stopped)).toEqual(figures(whole));
+    expect((await all(stopped)).map(({ type }) => type)).toEqual(["noise", "verdict", "verdict"]);
+    // Only what was at work when it was stopped is computed again.
+    expect(computed.length).toBeLessThan(new Set(computed).size + 20);
+    expect(new Set(computed).size).toBeLessThanOrEqual(whole.state().runs.length + 4);
+  });
+
+  test("rejects with the signal's reason, and its runs do not count", async () => {
+    using study = await Study.open(studyOf(), { lab: null, objective: waiting });
+    const abort = new AbortController();
+    const reason = new Error("enough");
+    const work = (async () => {
+      for await (const event of study.run({ workers: 2, signal: abort.signal })) {
+        if (event.type === "started" && event.seed % 2 === 0) abort.abort(reason);
+      }
+    })();
+    await expect(work).rejects.toBe(reason);
+    expect(study.state().runs.map(({ state }) => state)).toEqual(["waiting", "waiting"]);
+  });
+
+  /** Ends only when it is told to. */
+  const waiting: Objective = (_config, { signal }) =>
+    new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
+});
+
+describe("runs that fail", () => {
+  test("are tried again where that may help, and then given up", async () => {
+    const tries = new Map<number, number>();
+    const flaky: Objective = async (config, context) => {
+      const count = (tries.get(context.seed) ?? 0) + 1;
+      tries.set(context.seed, count);
+      if (config.gain === 5 && context.seed % 2 === 1 && count < 3) throw new Error("not yet");
+      return noisy(config, context);
+    };
+    using study = await Study.open(studyOf({ seeds: { max: 10 } }), { lab: null, objective: flaky });
+    const events = await all(study);
+    const failed = events.filter((event) => event.type === "ended" && !event.outcome.ok);
+    expect(failed.length).toBeGreaterThan(0);
+    for (const event of failed) expect(event).toMatchObject({ arm: "large", outcome: { code: expect.any(String) } });
+  });
+
+  test("never make a proposal look better: one that fails more often than the baseline is not called so", async () => {
+    const fragile: Objective = async (config, context) => {
+      if (config.gain === 5 && context.seed % 5 === 0) throw new Error("diverged");
+      return noisy(config, context);
+    };
+    using study = await Study.open(studyOf({ attempts: 1 }), { lab: null, objective: fragile });
+    await all(study);
+    const [large] = study.state().verdicts;
+    expect(large).toMatchObject({ verdict: "undecided", final: true, ran: 16 });
+    expect(large!.failures.proposal).toBeGreaterThan(0);
+    expect(large!.interval[0]).toBeGreaterThan(0);
+    expect(large!.sentence).toContain("failed");
+  });
+});
+
+describe("keep or revert", () => {
+  test("keeps what is better, on fresh seeds, and compares the next change with it", async () => {
+    using study = await Study.open(studyOf({ proposals: {}, family: 3, noise: { runs: 0 } }), {
+      lab: null,
+      objective: noisy,
+    });
+    const change = (gain: number) => ({ change: { gain }, hypothesis: `${gain} deviations`, seeds: "own" as const });
+    const first = await study.keepOrRevert("four", change(4));
+    expect(first).toMatchObject({ keep: true, verdict: { verdict: "better", baseline: "baseline" } });
+    expect(study.baseline).toBe("four");
+    const second = await study.keepOrRevert("three", change(3));
+    expect(second).toMatchObject({ keep: false, verdict: { baseline: "four" } });
+    expect(second.verdict.pairs).toBeLessThan(16); // given up early
+    expect(study.baseline).toBe("four");
+    // The same again computes nothing.
+    const runs = study.state().runs.length;
+    expect(await study.keepOrRevert("four", change(4))).toEqual(first);
+    expect(study.state().runs.length).toBe(runs);
+    await study.keepOrRevert("nine", change(9));
+    const seeds = study.state().runs.map(({ arm, seed }) => `${arm} ${seed}`);
+    expect(new Set(seeds).size).toBe(seeds.length);
+    const of = (arm: string) =>
+      study
+        .state()
+        .runs.filter((run) => run.arm === arm)
+        .map(({ seed }) => seed);
+    expect(of("three").some((seed) => of("nine").includes(seed))).toBe(false);
+    await expect(study.keepOrRevert("ten", change(10))).rejects.toMatchObject({ code: "OPTION", path: "family" });
+  });
+});
+
+describe("a lab", () => {
+  test("refuses another study of the same name", async () => {
+    const lab = join(folder, "lab.sqlite");
+    (await Study.open(studyOf(), { lab, objective: noisy })).close();
+    await expect(Study.open(studyOf({ alpha: 0.1 }), { lab, objective: noisy })).rejects.toMatchObject({
+      code: "OPTION",
+    });
+    await expect(Study.open("nosy", { lab, objective: noisy })).rejects.toMatchObject({
+      code: "OPTION",
+      expected: expect.stringContaining("noisy"),
+    });
+  });
+
+  test("can be asked in SQL and looked into without running anything", async () => {
+    const lab = join(folder, "lab.sqlite");
+    using study = await Study.open(studyOf(), { lab, objective: noisy });
+    await all(study);
+    using view = Lab.open(lab);
+    expect(view.studies()).toMatchObject([{ name: "noisy", proposals: 2, failed: 0 }]);
+    expect(view.study("noisy").verdicts).toEqual(study.state().verdicts);
+    const [row] = view.query("select count(*) as runs from results where arm = 'large'");
+    expect(row!.runs).toBe(study.state().runs.filter(({ arm }) => arm === "large").length);
+    expect(view.check()).toEqual([]);
+    expect(() => view.query("delete from events")).toThrow();
+  });
+
+  test("lets two runners share a study, each run computed once", async () => {
+    const lab = join(folder, "lab.sqlite");
+    const computed: string[] = [];
+    const slow: Objective = async (config, context) => {
+      computed.push(`${config.gain} ${context.seed}`);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      return noisy(config, context);
+    };
+    using a = await Study.open(studyOf(), { lab, objective: slow });
+    using b = await Study.open(studyOf(), { lab, objective: slow });
+    await Promise.all([all(a, 1), all(b, 1)]);
+    expect(new Set(computed).size).toBe(computed.length);
+    expect(a.state().finished).toBe(true);
+    expect(a.state().verdicts).toEqual(b.state().verdicts);
+  });
+});
