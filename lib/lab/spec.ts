@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { OptionError } from "../errors.js";
-import { resolveOptions, type SelfPlayOptions } from "../index.js";
+import { selfPlayOptions } from "./objectives/selfplay.js";
 import type { Budget, Config, Limits, Metric, ObjectiveSource } from "./task.js";
 
 /** A change that a study tries, as its user writes it. */
@@ -284,35 +284,26 @@ export function merged(base: Config, change: Config): Config {
   return result;
 }
 
-/** What self-play settings would be with everything filled in; errors name the place in the study. */
-function resolved(config: Config, where: string): Config {
-  const { run } = config as { run?: unknown };
-  if (isObject(run)) {
-    // The length is the study's budget, the same for every arm.
-    for (const key of ["seed", "iterations", "minutes"] as const) {
-      if (run[key] === undefined) continue;
-      const instead =
-        key === "seed" ? "seeds belong to the study, not to its settings" : "the study's budget says how long";
-      refuse(`${where}.run.${key}`, shown(run[key]), `left out: ${instead}`);
-    }
-  }
+/**
+ * Settings with everything filled in, so that a later version's defaults do not change what a study goes on with. The
+ * seed and the length stay out: they are the study's. Errors name the place in the study.
+ */
+function resolved({ objective, budget }: Pick<Spec, "objective" | "budget">, config: Config, where: string): Config {
+  if (objective !== "selfplay") return config;
   try {
-    return resolveOptions(config as unknown as SelfPlayOptions) as unknown as Config;
+    const { run, ...options } = selfPlayOptions(config, 0, budget);
+    const { seed: _, iterations: __, minutes: ___, ...others } = run;
+    return { ...options, run: others };
   } catch (error) {
     if (!(error instanceof OptionError)) throw error;
-    const path = error.path ? `${where}.${error.path}` : where;
-    throw new OptionError(`${where}: ${error.message}`, { ...error, path, cause: error });
+    const path = error.path ? `${where}.${error.path.replace(/^config\./, "")}` : where;
+    throw new OptionError(error.message.replace(/^(config\.)?/, `${where}.`), { ...error, path, cause: error });
   }
 }
 
 /** What computes the same thing has the same fingerprint. */
-function fingerprintOf(
-  spec: Pick<Spec, "objective" | "objectiveHash" | "budget">,
-  config: Config,
-  where: string,
-): string {
-  const full = spec.objective === "selfplay" ? resolved(config, where) : config;
-  return hashOf({ objective: spec.objectiveHash ?? spec.objective, budget: spec.budget, config: full });
+function fingerprintOf(spec: Pick<Spec, "objective" | "objectiveHash" | "budget">, config: Config): string {
+  return hashOf({ objective: spec.objectiveHash ?? spec.objective, budget: spec.budget, config });
 }
 
 /** A proposal against a baseline, checked and filled in. */
@@ -323,8 +314,8 @@ export function resolveProposal(
   where: string,
 ): Proposal {
   const { change, hypothesis, category, seeds } = parsed(proposal, given, where) as ProposalSpec;
-  const full = merged(baseline.config, change);
-  const fingerprint = fingerprintOf(spec, full, `${where}.change`);
+  const full = resolved(spec, merged(baseline.config, change), `${where}.change`);
+  const fingerprint = fingerprintOf(spec, full);
   if (fingerprint === baseline.fingerprint && seeds !== "own") {
     refuse(
       `${where}.change`,
@@ -363,12 +354,19 @@ export function resolveSpec(given: unknown, module?: { readonly path: string; re
     objectiveHash: module?.hash ?? null,
     budget: value.budget as Budget,
   };
-  const config = value.baseline.config as Config;
-  const baseline = { config, fingerprint: fingerprintOf(basis, config, "study.baseline.config") };
+  const settings = value.baseline.config as Config;
+  const config = resolved(basis, settings, "study.baseline.config");
+  const baseline = { config, fingerprint: fingerprintOf(basis, config) };
   const proposals = Object.fromEntries(
     names.map((key) => [
       key,
-      resolveProposal(basis, baseline, value.proposals[key] as ProposalSpec, `study.proposals.${key}`),
+      // Over the settings as they were given: what they leave out may depend on what is changed.
+      resolveProposal(
+        basis,
+        { ...baseline, config: settings },
+        value.proposals[key] as ProposalSpec,
+        `study.proposals.${key}`,
+      ),
     ]),
   );
   const { delta, ...metric } = value.metric;

@@ -76,7 +76,7 @@ describe("a study's file", () => {
       "another name",
     ],
     ["proposals.a b", { change: {}, hypothesis: "x" }, "study.proposals.a b", "a bad name", "letters"],
-    ["baseline.config.run", { seed: 3 }, "study.baseline.config.run.seed", "3", "seeds belong to the study"],
+    ["baseline.config.run", { seed: 3 }, "study.baseline.config.run.seed", "3", "never a setting"],
     ["baseline.config.run", { iterations: 3 }, "study.baseline.config.run.iterations", "3", "budget"],
     ["baseline.config.ppo", { lr: 11 }, "study.baseline.config.ppo.lr", "11", "10"],
     ["proposals.slow.change.ppo", { rl: 1 }, "study.proposals.slow.change.ppo.rl", "ppo.rl", "ppo.lr"],
@@ -104,7 +104,9 @@ describe("a study's file", () => {
   test("merges a change into the baseline, name by name", () => {
     const study = withField("baseline.config.ppo", { lr: 0.002, clip: 0.1 });
     const { config } = resolveSpec(study).proposals.slow!;
-    expect(config).toEqual({ game: { name: "tictactoe" }, ppo: { lr: 0.0004, clip: 0.1 } });
+    // Everything else is what the game's recipe says, filled in; the seed and the length are the study's.
+    expect(config).toMatchObject({ game: { name: "tictactoe" }, ppo: { lr: 0.0004, clip: 0.1, lambda: 1 } });
+    for (const field of ["seed", "iterations", "minutes"]) expect(config.run).not.toHaveProperty(field);
   });
 
   test("has a JSON schema for editors", () => {

@@ -1,10 +1,18 @@
 // Studies from end to end, with functions of this process as objectives: what is run, what is decided, what is resumed.
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Lab, type Objective, randomOf, Study, type StudyEvent, type StudySpec } from "../../dist/lab/index.js";
+import {
+  keepOrRevert,
+  Lab,
+  type Objective,
+  randomOf,
+  Study,
+  type StudyEvent,
+  type StudySpec,
+} from "../../dist/lab/index.js";
 
 let folder: string;
 
@@ -180,6 +188,18 @@ describe("keep or revert", () => {
     expect(of("three").some((seed) => of("nine").includes(seed))).toBe(false);
     await expect(study.keepOrRevert("ten", change(10))).rejects.toMatchObject({ code: "OPTION", path: "family" });
   });
+});
+
+test("keepOrRevert tries one change and leaves nothing behind", async () => {
+  const before = readdirSync(tmpdir()).filter((name) => name.startsWith("bellows-lab-"));
+  const study = studyOf({ proposals: {} });
+  const change = { change: { gain: 5 }, hypothesis: "five deviations more", seeds: "own" as const };
+  const better = await keepOrRevert(study, change, { objective: noisy });
+  expect(better).toMatchObject({ keep: true, verdict: { verdict: "better" } });
+  const worse = await keepOrRevert(study, { ...change, change: { gain: -5 } }, { objective: noisy });
+  expect(worse).toMatchObject({ keep: false });
+  expect(worse.verdict.pairs).toBeLessThan(better.verdict.pairs); // given up early
+  expect(readdirSync(tmpdir()).filter((name) => name.startsWith("bellows-lab-"))).toEqual(before);
 });
 
 describe("a lab", () => {
