@@ -13,6 +13,9 @@ export type GameName = "tictactoe" | "connect4";
 /** `net.kind`: mlp: linear layers and ReLU; resmlp: residual blocks of LayerNorm, linear, GELU. */
 export type NetKind = "mlp" | "resmlp";
 
+/** `net.value`: scalar: one expected result; wdl: probabilities of win, draw and loss, trained by cross-entropy, whose expectation is the value. */
+export type NetValue = "scalar" | "wdl";
+
 /** `rollout.opponents.sampling`: which pool member plays; recency weighs the i-th oldest by i. */
 export type OpponentsSampling = "uniform" | "latest" | "recency";
 
@@ -57,6 +60,8 @@ export interface NetOptions {
   width: number;
   /** Hidden layers (resmlp: one input layer and depth - 1 blocks). An integer from 1 to 64; default 4. */
   depth: number;
+  /** scalar: one expected result; wdl: probabilities of win, draw and loss, trained by cross-entropy, whose expectation is the value. One of scalar, wdl; default scalar. */
+  value: NetValue;
 }
 
 /** Options `openings`. */
@@ -115,7 +120,7 @@ export interface PpoOptions {
   lambda: number;
   /** Next step of GAE: the same player's next own move, or the next trained ply with the sign flipped between players; auto: ply unless drawReward is not 0. One of auto, player, ply; default auto. */
   chain: PpoChain;
-  /** Weight of the value loss (mean squared error). A number from 0 to 100; default 0.5. */
+  /** Weight of the value loss (squared error of a scalar, cross-entropy of wdl). A number from 0 to 100; default 0.5. */
   valueCoef: number;
   /** Weight of the entropy bonus over legal actions. A number from 0 to 10; default 0.01. */
   entropy: number;
@@ -208,6 +213,7 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   {"path":"net.kind","type":"enum","default":"mlp","min":null,"max":null,"values":["mlp","resmlp"],"doc":"mlp: linear layers and ReLU; resmlp: residual blocks of LayerNorm, linear, GELU"},
   {"path":"net.width","type":"integer","default":256,"min":4,"max":4096,"values":null,"doc":"features of each hidden layer"},
   {"path":"net.depth","type":"integer","default":4,"min":1,"max":64,"values":null,"doc":"hidden layers (resmlp: one input layer and depth - 1 blocks)"},
+  {"path":"net.value","type":"enum","default":"scalar","min":null,"max":null,"values":["scalar","wdl"],"doc":"scalar: one expected result; wdl: probabilities of win, draw and loss, trained by cross-entropy, whose expectation is the value"},
   {"path":"rollout.games","type":"integer","default":1024,"min":1,"max":1048576,"values":null,"doc":"games played in an iteration"},
   {"path":"rollout.batch","type":"integer","default":2048,"min":1,"max":65536,"values":null,"doc":"games in flight at a time; bounds memory, never changes results"},
   {"path":"rollout.drawReward","type":"number","default":0,"min":-1,"max":1,"values":null,"doc":"reward of a drawn game (a win is 1, a loss -1)"},
@@ -228,7 +234,7 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   {"path":"ppo.gamma","type":"number","default":0.99,"min":0,"max":1,"values":null,"doc":"discount of a step along the chain"},
   {"path":"ppo.lambda","type":"number","default":0.95,"min":0,"max":1,"values":null,"doc":"lambda of generalised advantage estimation"},
   {"path":"ppo.chain","type":"enum","default":"auto","min":null,"max":null,"values":["auto","player","ply"],"doc":"next step of GAE: the same player's next own move, or the next trained ply with the sign flipped between players; auto: ply unless drawReward is not 0"},
-  {"path":"ppo.valueCoef","type":"number","default":0.5,"min":0,"max":100,"values":null,"doc":"weight of the value loss (mean squared error)"},
+  {"path":"ppo.valueCoef","type":"number","default":0.5,"min":0,"max":100,"values":null,"doc":"weight of the value loss (squared error of a scalar, cross-entropy of wdl)"},
   {"path":"ppo.entropy","type":"number","default":0.01,"min":0,"max":10,"values":null,"doc":"weight of the entropy bonus over legal actions"},
   {"path":"ppo.entropySchedule","type":"enum","default":"constant","min":null,"max":null,"values":["constant","linear","cosine"],"doc":"how the entropy weight goes to entropyFinal of itself by the end of the run"},
   {"path":"ppo.entropyFinal","type":"number","default":0,"min":0,"max":1,"values":null,"doc":"final share of ppo.entropy under a schedule"},

@@ -229,7 +229,8 @@ export function renderDocs({ games, options, recipes }) {
     "`run.minutes` ends by the clock and does not use `run.iterations`.",
     "",
     "Rules that span options: `rollout.opponents.selfShare` below 1 needs `rollout.opponents.pool` of at least 1;",
-    "`ppo.chain` `ply` needs `rollout.drawReward` 0, since its sign flip holds for zero-sum rewards only.",
+    "`ppo.chain` `ply` needs `rollout.drawReward` 0, since its sign flip holds for zero-sum rewards only; `net.value` `wdl`",
+    "needs `ppo.gamma` 1 where `rollout.drawReward` is not 0.",
     "",
   ];
   for (const group of Object.keys(tree(options))) {

@@ -143,6 +143,8 @@ typedef struct bw_rollout_buffers {
   bw_ref record_values;      // real
   bw_ref record_advantages;  // real
   bw_ref record_returns;     // real
+  bw_ref record_wdl;         // real [games * max_plies][3], only with a head of win, draw and loss: what it predicted
+                             // for the side to move, then the targets of wdl_targets
 } bw_rollout_buffers;
 
 // Puts games into their start positions: setup.opening random plies, none of which ends the game.
@@ -182,9 +184,10 @@ typedef struct bw_rollout_encode_args {
 } bw_rollout_encode_args;
 
 // Samples a legal action of each row from softmax(logits / temperature), records it where it is trained, plays it.
-// head[*][actions + 1]: logits, then the value; row i's is number row_heads[i]. uniform != 0 ignores head and draws
-// uniformly. argmax != 0 takes the most probable action instead of sampling. What is recorded is the log-probability at
-// temperature 1: record only with temperature 1.
+// head[*][actions + 1]: logits, then the value (wdl != 0: [actions + 3], logits, then those of win, draw and loss, and
+// the value is p(win) - p(loss) + draw_value p(draw)); row i's is number row_heads[i]. uniform != 0 ignores head and
+// draws uniformly. argmax != 0 takes the most probable action instead of sampling. What is recorded is the
+// log-probability at temperature 1: record only with temperature 1.
 typedef struct bw_rollout_act_args {
   int game;
   bw_rollout_buffers rollout;
@@ -194,16 +197,19 @@ typedef struct bw_rollout_act_args {
   double temperature;
   int uniform, argmax;
   int record;
+  int wdl;
+  double draw_value;
 } bw_rollout_act_args;
 
 // One minibatch: row i is the record at slot order[i]. features u16 [rows][1 + max_features] and the loss's inputs,
-// each [rows].
+// each [rows]; with_wdl != 0: also wdl [rows][3].
 typedef struct bw_sample_gather_args {
   int game;
   bw_rollout_buffers rollout;
   bw_ref order;  // i32 slots [rows]
-  bw_ref features, masks /* u32 legal actions */, actions /* i32 */, log_probs, advantages, returns;
+  bw_ref features, masks /* u32 legal actions */, actions /* i32 */, log_probs, advantages, returns, wdl;
   int64_t rows, max_features;
+  int with_wdl;
 } bw_sample_gather_args;
 
 // ---- playouts ----
@@ -229,6 +235,14 @@ typedef struct bw_gae_args {
   int64_t games, max_plies;
   int by_player;
 } bw_gae_args;
+
+// record_wdl from predictions to targets, by outcomes: see the kernel. by_player as in gae.
+typedef struct bw_wdl_targets_args {
+  bw_rollout_buffers rollout;
+  double gamma, lambda;
+  int64_t games, max_plies;
+  int by_player;
+} bw_wdl_targets_args;
 
 // slots i32 [total]: all record slots in game order; count i32 [1]
 typedef struct bw_sample_list_args {
@@ -264,12 +278,14 @@ enum {
   BW_STATISTICS
 };
 
-// Loss of a row = policy loss + value_coef * (value - return)^2 - entropy_coef * entropy; mean over rows.
-// head, dhead [rows][actions + 1]; statistics [rows][BW_STATISTICS] unscaled per row.
+// Loss of a row = policy loss + value_coef * value loss - entropy_coef * entropy; mean over rows. The value loss is
+// (value - return)^2; with_wdl != 0: the cross-entropy of the predicted outcomes to wdl [rows][3].
+// head, dhead [rows][actions + 1 (with_wdl: 3)]; statistics [rows][BW_STATISTICS] unscaled per row.
 typedef struct bw_ppo_loss_args {
-  bw_ref head, masks, actions_taken, log_probs, advantages, returns;
+  bw_ref head, masks, actions_taken, log_probs, advantages, returns, wdl;
   bw_ref dhead, statistics;
   int64_t rows, actions;
+  int with_wdl;
   double clip, value_coef, entropy_coef;
 } bw_ppo_loss_args;
 

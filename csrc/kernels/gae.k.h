@@ -41,6 +41,45 @@ KERNEL(gae) {
   }
 }
 
+// The same recursion for distributions of outcomes: a record's target is what its chain's next record expects, mixed
+// with that record's own target by lambda and seen by this record's player (win and loss change places between
+// players). The chain's last record has the outcome itself. What a discount takes away goes to the draw: a game that is
+// broken off is worth nothing to either, so that the value of a target is the return that gae computes.
+KERNEL(wdl_targets) {
+  IN_AT(int32_t, outcomes, args->rollout.outcomes);
+  IN_AT(int32_t, counts, args->rollout.counts);
+  IN_AT(int32_t, record_players, args->rollout.record_players);
+  OUT_AT(real, record_wdl, args->rollout.record_wdl);
+  const real gamma = (real)args->gamma, lambda = (real)args->lambda;
+  FOR_GRID(g, args->games) {
+    const int64_t base = g * args->max_plies;
+    const int outcome = outcomes[g];
+    // By chain: lambda's mixture of the next record's prediction and target.
+    real mixed[2][BW_WDL] = {{0, 0, 0}, {0, 0, 0}};
+    int next_player[2] = {-1, -1};
+    for (int k = counts[g] - 1; k >= 0; --k) {
+      const int player = record_players[base + k];
+      const int chain = args->by_player ? player : 0;
+      real* wdl = record_wdl + (base + k) * BW_WDL;
+      real target[BW_WDL] = {0, 0, 0};
+      if (next_player[chain] < 0) {
+        const int won = outcome == (player == 0 ? BW_OUTCOME_FIRST : BW_OUTCOME_SECOND);
+        target[outcome == BW_OUTCOME_DRAW ? 1 : won ? 0 : 2] = 1;
+      } else {
+        const int same = next_player[chain] == player;
+        target[0] = gamma * mixed[chain][same ? 0 : 2];
+        target[1] = gamma * mixed[chain][1] + (1 - gamma);
+        target[2] = gamma * mixed[chain][same ? 2 : 0];
+      }
+      for (int j = 0; j < BW_WDL; ++j) {
+        mixed[chain][j] = (1 - lambda) * wdl[j] + lambda * target[j];
+        wdl[j] = target[j];
+      }
+      next_player[chain] = player;
+    }
+  }
+}
+
 KERNEL(sample_list) {
   IN_AT(int32_t, counts, args->rollout.counts);
   OUT(int32_t, slots);

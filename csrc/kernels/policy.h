@@ -6,7 +6,7 @@
 #ifndef BW_KERNELS_POLICY_H
 #define BW_KERNELS_POLICY_H
 
-enum { BW_MAX_ACTIONS = 32, BW_GATHER_AHEAD = 8 };
+enum { BW_MAX_ACTIONS = 32, BW_GATHER_AHEAD = 8, BW_WDL = 3 };
 
 // probabilities[actions] = softmax of logits[actions] * inverse_temperature over the actions in mask (not empty).
 // Returns log of the normaliser, so that log p(a) = logits[a] * inverse_temperature - max - result; *max is set.
@@ -34,6 +34,12 @@ BW_INLINE real bw_masked_softmax(const real* logits, uint32_t mask, int actions,
 // The log-probability of a legal action under temperature 1. Collection and update must both come through here.
 BW_INLINE real bw_log_prob(const real* logits, int action, real max, real log_sum) {
   return logits[action] - max - log_sum;
+}
+
+// Probabilities of win, draw and loss for the side to move from their logits. Returns log of the normaliser, *max is
+// set, as above.
+BW_INLINE real bw_wdl_softmax(const real* logits, real* probabilities, real* max) {
+  return bw_masked_softmax(logits, (1u << BW_WDL) - 1, BW_WDL, 1, probabilities, max);
 }
 
 // An action from probabilities by inversion with u in [0, 1); never one outside mask, whatever the rounding.

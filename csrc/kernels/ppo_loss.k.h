@@ -3,6 +3,9 @@
 // With r = exp(log p - log p_old): policy loss = -min(r A, clip(r) A). Its derivative by log p is -r A unless the
 // clipped branch is the smaller one, then 0. d log p(a) / d z_j = [j = a] - p_j, and for the entropy
 // H = -sum p log p over legal actions, dH / d z_j = -p_j (log p_j + H).
+//
+// The value loss is (value - return)^2, or, where the head predicts win, draw and loss, the cross-entropy to a
+// distribution q of outcomes: -sum q_k log p_k, with derivative p_k - q_k by logit k.
 
 KERNEL(ppo_loss) {
   IN(real, head);
@@ -11,15 +14,16 @@ KERNEL(ppo_loss) {
   IN(real, log_probs);
   IN(real, advantages);
   IN(real, returns);
+  IN(real, wdl);
   OUT(real, dhead);
   OUT(real, statistics);
-  const int actions = (int)args->actions;
+  const int actions = (int)args->actions, outputs = actions + (args->with_wdl ? BW_WDL : 1);
   const real low = (real)(1 - args->clip), high = (real)(1 + args->clip);
   const real value_coef = (real)args->value_coef, entropy_coef = (real)args->entropy_coef;
   const real scale = 1 / (real)args->rows;  // the loss is a mean over the minibatch
   FOR_GRID(i, args->rows) {
-    const real* logits = head + i * (actions + 1);
-    real* dlogits = dhead + i * (actions + 1);
+    const real* logits = head + i * outputs;
+    real* dlogits = dhead + i * outputs;
     real* statistic = statistics + i * BW_STATISTICS;
     const uint32_t mask = masks[i];
     const int action = actions_taken[i];
@@ -46,11 +50,23 @@ KERNEL(ppo_loss) {
       }
       dlogits[j] = d * scale;
     }
-    const real error = logits[actions] - returns[i];
-    dlogits[actions] = 2 * value_coef * error * scale;
+    real value_loss = 0;
+    if (args->with_wdl) {
+      const real* target = wdl + i * BW_WDL;
+      real outcome[BW_WDL], top;
+      const real outcome_log_sum = bw_wdl_softmax(logits + actions, outcome, &top);
+      for (int k = 0; k < BW_WDL; ++k) {
+        value_loss -= target[k] * (logits[actions + k] - top - outcome_log_sum);
+        dlogits[actions + k] = value_coef * (outcome[k] - target[k]) * scale;
+      }
+    } else {
+      const real error = logits[actions] - returns[i];
+      dlogits[actions] = 2 * value_coef * error * scale;
+      value_loss = error * error;
+    }
 
     statistic[BW_STATISTIC_POLICY_LOSS] = use_clipped ? -clipped * advantage : -ratio * advantage;
-    statistic[BW_STATISTIC_VALUE_LOSS] = error * error;
+    statistic[BW_STATISTIC_VALUE_LOSS] = value_loss;
     statistic[BW_STATISTIC_ENTROPY] = entropy;
     statistic[BW_STATISTIC_KL] = (ratio - 1) - log_ratio;
     statistic[BW_STATISTIC_CLIPPED] = ratio < low || ratio > high ? 1 : 0;

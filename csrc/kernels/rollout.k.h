@@ -108,10 +108,12 @@ GAME_KERNEL(rollout_act) {
   OUT_AT(int32_t, record_players, args->rollout.record_players);
   OUT_AT(real, record_log_probs, args->rollout.record_log_probs);
   OUT_AT(real, record_values, args->rollout.record_values);
+  OUT_AT(real, record_wdl, args->rollout.record_wdl);
   IN(int32_t, row_games);
   IN(int32_t, row_heads);
   IN(real, head);
-  const int actions = GAME(ACTIONS);
+  const int actions = GAME(ACTIONS), outputs = actions + (args->wdl ? BW_WDL : 1);
+  const real draw_value = (real)args->draw_value;
   FOR_GRID(i, args->rows) {
     const int32_t g = row_games[i];
     const bw_game_setup setup = setups[g];
@@ -125,7 +127,7 @@ GAME_KERNEL(rollout_act) {
     if (args->uniform) {
       action = bw_nth_action(mask, bw_below(word, bw_count_actions(mask)));
     } else {
-      const real* logits = head + row_heads[i] * (actions + 1);
+      const real* logits = head + row_heads[i] * outputs;
       real probabilities[BW_MAX_ACTIONS];
       real max;
       const real log_sum = bw_masked_softmax(logits, mask, actions, (real)(1 / args->temperature), probabilities, &max);
@@ -137,7 +139,14 @@ GAME_KERNEL(rollout_act) {
         record_actions[slot] = action;
         record_players[slot] = player;
         record_log_probs[slot] = bw_log_prob(logits, action, max, log_sum);
-        record_values[slot] = logits[actions];
+        if (args->wdl) {
+          real wdl[BW_WDL], top;
+          bw_wdl_softmax(logits + actions, wdl, &top);
+          for (int k = 0; k < BW_WDL; ++k) record_wdl[slot * BW_WDL + k] = wdl[k];
+          record_values[slot] = wdl[0] - wdl[2] + draw_value * wdl[1];
+        } else {
+          record_values[slot] = logits[actions];
+        }
       }
     }
 
@@ -155,6 +164,7 @@ GAME_KERNEL(sample_gather) {
   IN_AT(real, record_log_probs, args->rollout.record_log_probs);
   IN_AT(real, record_advantages, args->rollout.record_advantages);
   IN_AT(real, record_returns, args->rollout.record_returns);
+  IN_AT(real, record_wdl, args->rollout.record_wdl);
   IN(int32_t, order);
   OUT(uint16_t, features);
   OUT(uint32_t, masks);
@@ -162,6 +172,7 @@ GAME_KERNEL(sample_gather) {
   OUT(real, log_probs);
   OUT(real, advantages);
   OUT(real, returns);
+  OUT(real, wdl);
   FOR_GRID(i, args->rows) {
     const int32_t slot = order[i];
     const GAME(state) state = record_states[slot];
@@ -180,6 +191,9 @@ GAME_KERNEL(sample_gather) {
     log_probs[i] = record_log_probs[slot];
     advantages[i] = record_advantages[slot];
     returns[i] = record_returns[slot];
+    if (args->with_wdl) {
+      for (int k = 0; k < BW_WDL; ++k) wdl[i * BW_WDL + k] = record_wdl[slot * BW_WDL + k];
+    }
   }
 }
 

@@ -26,6 +26,8 @@ static void add_norm(bw_net_layout* layout, int layer, const char* which, int64_
   layout->shift[layer] = add(layout, name, 1, width, 1, 0, 0);
 }
 
+int64_t bw_net_outputs(const bw_net_shape* shape) { return shape->actions + (shape->wdl ? 3 : 1); }
+
 void bw_net_layout_make(bw_net_layout* layout, bw_net_shape shape) {
   memset(layout, 0, sizeof *layout);
   layout->shape = shape;
@@ -44,10 +46,11 @@ void bw_net_layout_make(bw_net_layout* layout, bw_net_shape shape) {
   }
   if (shape.kind == BW_NET_KIND_RESMLP) add_norm(layout, 0, "final", shape.width);
   // Policy and value rows lie together, so that the head is one matrix product.
+  const int64_t values = bw_net_outputs(&shape) - shape.actions;
   layout->weight[shape.depth] = add(layout, "policy.weight", 2, shape.actions, shape.width, shape.width, 0);
-  add(layout, "value.weight", 2, 1, shape.width, shape.width, 0);
+  add(layout, "value.weight", 2, values, shape.width, shape.width, 0);
   layout->bias[shape.depth] = add(layout, "policy.bias", 1, shape.actions, 1, shape.width, 0);
-  add(layout, "value.bias", 1, 1, 1, shape.width, 0);
+  add(layout, "value.bias", 1, values, 1, shape.width, 0);
 }
 
 // to[columns][rows] = transpose of from[rows][columns]

@@ -1,4 +1,5 @@
 // The networks as lists of device ops.
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -7,7 +8,7 @@
 // ---- memory ----
 
 static int64_t rows_of(const bw_net_layout* layout, int layer) {
-  return layer == layout->shape.depth ? layout->shape.actions + 1 : layout->shape.width;
+  return layer == layout->shape.depth ? bw_net_outputs(&layout->shape) : layout->shape.width;
 }
 
 void bw_net_plan(bw_net* net, const bw_net_layout* layout, bw_device* device, bw_plan* plan, const char* group,
@@ -100,8 +101,9 @@ void bw_activations_plan(bw_activations* act, const bw_net_layout* layout, bw_pl
     if (layer > 0) ACTIVATION("linear", layer, &act->linear[layer], max_rows, width);
   }
 #undef ACTIVATION
-  BW_PLAN(plan, BW_LIFE_WORK, group, "head", BW_ELEMENT_REAL, &act->head, max_rows, shape->actions + 1);
-  BW_PLAN(plan, BW_LIFE_WORK, group, "head gradient", BW_ELEMENT_REAL, &act->dhead, backward_rows, shape->actions + 1);
+  BW_PLAN(plan, BW_LIFE_WORK, group, "head", BW_ELEMENT_REAL, &act->head, max_rows, bw_net_outputs(shape));
+  BW_PLAN(plan, BW_LIFE_WORK, group, "head gradient", BW_ELEMENT_REAL, &act->dhead, backward_rows,
+          bw_net_outputs(shape));
   if (!residual) return;
   BW_PLAN(plan, BW_LIFE_WORK, group, "hidden gradient", BW_ELEMENT_REAL, &act->dhidden, backward_rows, width);
   BW_PLAN(plan, BW_LIFE_WORK, group, "normed gradient", BW_ELEMENT_REAL, &act->dnormed, backward_rows, width);
@@ -238,6 +240,32 @@ static void resmlp_gradients(bw_device* device, const bw_net* net, const bw_acti
     norm_gradient(device, net, act, layer, rows);
   }
   features_gradient(device, net, act, act->dhidden, rows);
+}
+
+// ---- the head ----
+
+bw_status bw_net_download_head(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows, float* to,
+                               bw_error* error) {
+  const bw_net_shape* shape = &net->layout->shape;
+  const int64_t actions = shape->actions, outputs = bw_net_outputs(shape);
+  if (!shape->wdl) return bw_download_real(device, to, act->head, rows * outputs, error);
+  enum { CHUNK = 4096 };
+  float head[CHUNK];
+  for (int64_t first = 0; first < rows; first += CHUNK / outputs) {
+    const int64_t left = rows - first, count = left < CHUNK / outputs ? left : CHUNK / outputs;
+    const bw_ref from = bw_ref_at(act->head, (uint64_t)(first * outputs * device->backend->real_bytes));
+    BW_TRY(bw_download_real(device, head, from, count * outputs, error));
+    for (int64_t i = 0; i < count; ++i) {
+      const float* row = head + i * outputs;
+      float* out = to + (first + i) * (actions + 1);
+      memcpy(out, row, (size_t)actions * sizeof *out);
+      double p[3], sum = 0;
+      const double top = fmax(fmax((double)row[actions], (double)row[actions + 1]), (double)row[actions + 2]);
+      for (int k = 0; k < 3; ++k) sum += p[k] = exp((double)row[actions + k] - top);
+      out[actions] = (float)((p[0] - p[2] + shape->draw_value * p[1]) / sum);
+    }
+  }
+  return BW_OK;
 }
 
 // ---- by kind ----

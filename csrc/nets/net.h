@@ -3,8 +3,8 @@
 //   mlp      h = relu(Linear(h)), depth times; head
 //   resmlp   h = Linear(x); depth - 1 times: h = h + gelu(Linear(LayerNorm(h))); final LayerNorm; head
 //
-// The head is one matrix [actions + 1][width]: its first `actions` rows give the logits, the last the value of the
-// state for the side to move.
+// The head is one matrix [actions + values][width]: its first `actions` rows give the logits of the policy. The others
+// say what the state is worth to the side to move: one row its value, or three the logits of win, draw and loss.
 #ifndef BW_NETS_NET_H
 #define BW_NETS_NET_H
 
@@ -25,7 +25,12 @@ typedef struct bw_net_shape {
   bw_net_kind kind;
   int64_t inputs, actions, width, depth;
   int64_t planes, max_features;  // of the inputs (games/game.h)
+  bool wdl;                      // three rows of values instead of one
+  double draw_value;             // wdl: the value of a draw; of a win it is 1, of a loss -1
 } bw_net_shape;
+
+// Rows of the head.
+int64_t bw_net_outputs(const bw_net_shape* shape);
 
 // A named tensor of a net, as checkpoints store it. "policy.*" and "value.*" are the two parts of the head.
 typedef struct bw_net_tensor {
@@ -88,7 +93,7 @@ typedef struct bw_activations {
   bw_ref normed[BW_NET_MAX_DEPTH + 1];  // resmlp: LayerNorm's output; index 0 is the final norm
   bw_ref linear[BW_NET_MAX_DEPTH + 1];  // resmlp: the input of gelu, its derivative there, then the gradient
   bw_ref mean[BW_NET_MAX_DEPTH + 1], rstd[BW_NET_MAX_DEPTH + 1];
-  bw_ref head;  // [rows][actions + 1]
+  bw_ref head;  // [rows][outputs]
   // Gradients, where backward was planned.
   bw_ref dhead;
   bw_ref dhidden;                         // resmlp: of the residual stream
@@ -102,6 +107,9 @@ void bw_activations_plan(bw_activations* act, const bw_net_layout* layout, bw_pl
 
 // act->features -> act->head. Row by row: to be called inside a BW_GROUP_ROWS of `rows`.
 void bw_net_forward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows);
+// What a forward pass left in act->head, as to[rows][actions + 1]: logits, then the value.
+bw_status bw_net_download_head(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows, float* to,
+                               bw_error* error);
 // act->dhead -> the gradients of all activations, after a forward pass of the same rows. Row by row as well.
 void bw_net_backward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows);
 // The gradients of the activations -> net->gradients (overwritten). To be called inside a BW_GROUP_INDEPENDENT.

@@ -56,7 +56,8 @@ static void move(bw_run* run, const bw_play* play, int64_t listed, int policy, i
   BW_LAUNCH(device, rollout_act, .game = run->game_index, .rollout = run->rollout, .row_games = run->rows,
             .row_heads = run->row_heads, .head = run->activations.head, .seed = (uint64_t)c->run_seed, .rows = rows,
             .max_plies = run->game->max_plies, .temperature = policy == 0 ? 1 : c->opponents_temperature,
-            .uniform = uniform, .argmax = policy == 0 && play->argmax, .record = policy == 0 && play->record);
+            .uniform = uniform, .argmax = policy == 0 && play->argmax, .record = policy == 0 && play->record,
+            .wdl = run->layout.shape.wdl, .draw_value = run->layout.shape.draw_value);
 }
 
 bw_status bw_collect_play(bw_run* run, const bw_play* play, bw_error* error) {

@@ -492,6 +492,13 @@ bw_status bw_config_check(bw_config* config, bw_error* error) {
         error, check_op, "ppo.chain", "\"ply\"",
         "\"player\" or \"auto\" when rollout.drawReward is not 0 (the sign flip needs a zero-sum reward)");
   }
+  // A discounted distribution has the discount's share as draws, which are worth nothing only without a reward.
+  if (config->net_value == BW_VALUE_WDL && !zero_sum && config->ppo_gamma != 1) {
+    char received[32];
+    print_number(config->ppo_gamma, received, sizeof received);
+    return bw_fail_option(error, check_op, "ppo.gamma", received,
+                          "1 when net.value is \"wdl\" and rollout.drawReward is not 0");
+  }
   if (config->ppo_chain == BW_CHAIN_AUTO) config->ppo_chain = zero_sum ? BW_CHAIN_PLY : BW_CHAIN_PLAYER;
   return BW_OK;
 }

@@ -16,6 +16,10 @@ bw_status bw_ppo_prepare(bw_run* run, int64_t* samples, bw_iteration* out, bw_er
   BW_LAUNCH(device, gae, .rollout = run->rollout, .gamma = c->ppo_gamma, .lambda = c->ppo_lambda,
             .draw_reward = c->rollout_draw_reward, .games = c->rollout_games, .max_plies = max_plies,
             .by_player = c->ppo_chain == BW_CHAIN_PLAYER);
+  if (run->layout.shape.wdl) {
+    BW_LAUNCH(device, wdl_targets, .rollout = run->rollout, .gamma = c->ppo_gamma, .lambda = c->ppo_lambda,
+              .games = c->rollout_games, .max_plies = max_plies, .by_player = c->ppo_chain == BW_CHAIN_PLAYER);
+  }
   BW_LAUNCH(device, sample_list, .rollout = run->rollout, .slots = run->slots, .count = run->sample_count,
             .games = c->rollout_games, .max_plies = max_plies);
   int32_t count = 0;
@@ -57,12 +61,14 @@ void bw_ppo_gradient(bw_run* run, int64_t first, int64_t rows, double entropy_co
   BW_LAUNCH(device, sample_gather, .game = run->game_index, .rollout = run->rollout,
             .order = bw_ref_at(run->order, (uint64_t)first * sizeof(int32_t)), .features = run->activations.features,
             .masks = run->masks, .actions = run->actions, .log_probs = run->log_probs, .advantages = run->advantages,
-            .returns = run->returns, .rows = rows, .max_features = run->game->max_features);
+            .returns = run->returns, .wdl = run->wdl, .rows = rows, .max_features = run->game->max_features,
+            .with_wdl = run->layout.shape.wdl);
   bw_net_forward(device, &run->agent, &run->activations, rows);
   BW_LAUNCH(device, ppo_loss, .head = run->activations.head, .masks = run->masks, .actions_taken = run->actions,
-            .log_probs = run->log_probs, .advantages = run->advantages, .returns = run->returns,
-            .dhead = run->activations.dhead, .statistics = run->statistics, .rows = rows, .actions = run->game->actions,
-            .clip = c->ppo_clip, .value_coef = c->ppo_value_coef, .entropy_coef = entropy_coef);
+            .log_probs = run->log_probs, .advantages = run->advantages, .returns = run->returns, .wdl = run->wdl,
+            .with_wdl = run->layout.shape.wdl, .dhead = run->activations.dhead, .statistics = run->statistics,
+            .rows = rows, .actions = run->game->actions, .clip = c->ppo_clip, .value_coef = c->ppo_value_coef,
+            .entropy_coef = entropy_coef);
   bw_net_backward(device, &run->agent, &run->activations, rows);
   bw_group_end(device);
   bw_group_begin(device, BW_GROUP_INDEPENDENT, 0);

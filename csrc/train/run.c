@@ -29,6 +29,7 @@ static void plan_rollout(bw_run* run) {
   ROLLOUT("record values", BW_ELEMENT_REAL, &r->record_values, games, plies);
   ROLLOUT("record advantages", BW_ELEMENT_REAL, &r->record_advantages, games, plies);
   ROLLOUT("record returns", BW_ELEMENT_REAL, &r->record_returns, games, plies);
+  if (run->layout.shape.wdl) ROLLOUT("record outcomes", BW_ELEMENT_REAL, &r->record_wdl, games, plies, 3);
   ROLLOUT("game list", BW_ELEMENT_I32, &run->list, batch);
   ROLLOUT("rows", BW_ELEMENT_I32, &run->rows, batch);
   ROLLOUT("row count", BW_ELEMENT_I32, &run->row_count, 1);
@@ -67,6 +68,7 @@ static void plan_update(bw_run* run) {
   UPDATE("old log probs", BW_ELEMENT_REAL, &run->log_probs, rows);
   UPDATE("advantages", BW_ELEMENT_REAL, &run->advantages, rows);
   UPDATE("returns", BW_ELEMENT_REAL, &run->returns, rows);
+  if (run->layout.shape.wdl) UPDATE("outcomes", BW_ELEMENT_REAL, &run->wdl, rows, 3);
   UPDATE("statistics", BW_ELEMENT_REAL, &run->statistics, rows, BW_STATISTICS);
   UPDATE("statistic totals", BW_ELEMENT_REAL, &run->totals, BW_STATISTICS);
 #undef UPDATE
@@ -102,7 +104,9 @@ bw_status bw_run_plan(bw_run* run, const bw_config* config, bw_device* device, b
                                     .width = config->net_width,
                                     .depth = config->net_depth,
                                     .planes = run->game->planes,
-                                    .max_features = run->game->max_features});
+                                    .max_features = run->game->max_features,
+                                    .wdl = config->net_value == BW_VALUE_WDL,
+                                    .draw_value = config->rollout_draw_reward});
   bw_plan_init(&run->plan, device->backend->real_bytes);
   bw_net_plan(&run->agent, &run->layout, device, &run->plan, "net", "agent", true);
   if (config->opponents_pool > 0) {
@@ -315,7 +319,7 @@ bw_status bw_run_infer(bw_run* run, const void* states, int64_t count, float* he
     bw_group_begin(device, BW_GROUP_ROWS, rows);
     bw_net_forward(device, &run->agent, &run->activations, rows);
     bw_group_end(device);
-    BW_TRY(bw_download_real(device, head + first * outputs, run->activations.head, rows * outputs, error));
+    BW_TRY(bw_net_download_head(device, &run->agent, &run->activations, rows, head + first * outputs, error));
   }
   return bw_device_sync(device, error);
 }

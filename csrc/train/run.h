@@ -65,7 +65,7 @@ typedef struct bw_run {
 
   // samples
   bw_ref slots, order, sample_count, moments;
-  bw_ref masks, actions, log_probs, advantages, returns, statistics, totals;
+  bw_ref masks, actions, log_probs, advantages, returns, wdl, statistics, totals;
   int32_t *host_slots, *host_order;
 
   float* host_weights;      // [parameters], in file order

@@ -215,9 +215,17 @@ static void test_records(const char* game, const char* learn, const char* self_s
   bw_device_destroy(device);
 }
 
+static float* fetch_wdl(bw_run* run) {
+  const size_t slots = (size_t)run->config.rollout_games * (size_t)run->game->max_plies;
+  return fetch(run, run->rollout.record_wdl, 3 * slots * sizeof(float));
+}
+
 // Advantages against a plain double-precision statement of both chains, game by game.
-static void test_gae(const char* chain, const char* learn, const char* self_share, const char* draw) {
-  const test_option options[] = {{"rollout.opponents.learn", learn},
+static void test_gae(const char* chain, const char* learn, const char* self_share, const char* draw,
+                     const char* value) {
+  const bool wdl = strcmp(value, "wdl") == 0;
+  const test_option options[] = {{"net.value", value},
+                                 {"rollout.opponents.learn", learn},
                                  {"rollout.opponents.pool", "2"},
                                  {"rollout.opponents.selfShare", self_share},
                                  {"rollout.drawReward", draw},
@@ -234,6 +242,13 @@ static void test_gae(const char* chain, const char* learn, const char* self_shar
   BW_LAUNCH(d, gae, .rollout = run->rollout, .gamma = 0.9, .lambda = 0.8, .draw_reward = config.rollout_draw_reward,
             .games = config.rollout_games, .max_plies = run->game->max_plies,
             .by_player = config.ppo_chain == BW_CHAIN_PLAYER);
+  float *predicted = NULL, *targets = NULL;
+  if (wdl) {
+    predicted = fetch_wdl(run);
+    BW_LAUNCH(d, wdl_targets, .rollout = run->rollout, .gamma = 0.9, .lambda = 0.8, .games = config.rollout_games,
+              .max_plies = run->game->max_plies, .by_player = config.ppo_chain == BW_CHAIN_PLAYER);
+    targets = fetch_wdl(run);
+  }
   records r = fetch_records(run);
   int64_t draws = 0, checked = 0;
   for (int64_t g = 0; g < config.rollout_games; ++g) {
@@ -264,10 +279,19 @@ static void test_gae(const char* chain, const char* learn, const char* self_shar
       }
       CHECK_NEAR(r.advantages[base + k], advantage, 1e-5);
       CHECK_NEAR(r.returns[base + k], advantage + (double)r.values[base + k], 1e-5);
+      if (wdl) {  // the value of the distribution that is the target is the return
+        const float *p = predicted + 3 * (base + k), *q = targets + 3 * (base + k);
+        CHECK_NEAR(r.values[base + k], p[0] - p[2], 1e-6);
+        CHECK_NEAR(r.returns[base + k], q[0] - q[2], 1e-5);
+        CHECK_NEAR(q[0] + q[1] + q[2], 1, 1e-5);
+        CHECK(q[0] >= 0 && q[1] >= 0 && q[2] >= 0);
+      }
       ++checked;
     }
   }
   CHECK(draws > 0 && checked > 200);
+  free(predicted);
+  free(targets);
   free_records(&r);
   bw_run_destroy(run);
   bw_device_destroy(device);
@@ -282,9 +306,11 @@ int main(void) {
   test_records("tictactoe", "agent", "1");
   test_records("connect4", "both", "0");
   test_records("connect4", "both", "0.25");
-  test_gae("ply", "both", "1", "0");
-  test_gae("player", "both", "1", "0.5");
-  test_gae("player", "agent", "0", "0.5");
-  test_gae("ply", "both", "0.5", "0");
+  test_gae("ply", "both", "1", "0", "scalar");
+  test_gae("player", "both", "1", "0.5", "scalar");
+  test_gae("player", "agent", "0", "0.5", "scalar");
+  test_gae("ply", "both", "0.5", "0", "scalar");
+  test_gae("ply", "both", "0.5", "0", "wdl");
+  test_gae("player", "both", "0.5", "0", "wdl");
   return check_summary("collect");
 }

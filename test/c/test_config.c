@@ -334,6 +334,18 @@ static void test_rules(void) {
   config.rollout_draw_reward = 0;
   CHECK(bw_config_check(&config, &error) == BW_OK);
 
+  // Outcomes are discounted to draws, which must then be worth nothing.
+  config.ppo_chain = BW_CHAIN_PLAYER;
+  config.rollout_draw_reward = 0.5;
+  config.net_value = BW_VALUE_WDL;
+  CHECK(bw_config_check(&config, &error) == BW_OPTION);
+  CHECK(strcmp(error.path, "ppo.gamma") == 0 && strcmp(error.received, "0.99") == 0);
+  config.ppo_gamma = 1;
+  CHECK(bw_config_check(&config, &error) == BW_OK);
+  config.ppo_gamma = 0.99;
+  config.rollout_draw_reward = 0;
+  CHECK(bw_config_check(&config, &error) == BW_OK);
+
   config = connect4();
   config.opponents_self_share = 0.5;
   CHECK(bw_config_check(&config, &error) == BW_OPTION);

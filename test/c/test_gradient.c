@@ -14,9 +14,9 @@ static const double kAllowed = 1e-6;  // relative to the gradient's size, see ch
 typedef struct problem {
   bw_device* device;
   bw_run* run;
-  int64_t samples, parameters, actions;
+  int64_t samples, parameters, actions, outputs;
   double *weights, *gradients, *head;
-  double *log_probs, *advantages, *returns;
+  double *log_probs, *advantages, *returns, *wdl;
   int32_t *masks, *taken;
 } problem;
 
@@ -46,10 +46,10 @@ static double loss_of(const problem* p, double entropy_coef, clipping* clipped) 
   const bw_config* c = &p->run->config;
   const int64_t actions = p->actions;
   bw_net_forward(p->device, &p->run->agent, &p->run->activations, p->samples);
-  download(p, p->head, p->run->activations.head, p->samples * (actions + 1), sizeof(double));
+  download(p, p->head, p->run->activations.head, p->samples * p->outputs, sizeof(double));
   double policy = 0, value = 0, entropy = 0, outside = 0, active = 0;
   for (int64_t i = 0; i < p->samples; ++i) {
-    const double* logits = p->head + i * (actions + 1);
+    const double* logits = p->head + i * p->outputs;
     const uint32_t mask = (uint32_t)p->masks[i];
     double sum = 0, h = 0;
     for (int64_t a = 0; a < actions; ++a) sum += mask >> a & 1 ? exp(logits[a]) : 0;
@@ -60,7 +60,12 @@ static double loss_of(const problem* p, double entropy_coef, clipping* clipped) 
     const double ratio = exp(logits[p->taken[i]] - log(sum) - p->log_probs[i]), advantage = p->advantages[i];
     const double bounded = fmin(fmax(ratio, 1 - c->ppo_clip), 1 + c->ppo_clip);
     policy -= fmin(ratio * advantage, bounded * advantage);
-    value += pow(logits[actions] - p->returns[i], 2);
+    if (p->outputs == actions + 1) {
+      value += pow(logits[actions] - p->returns[i], 2);
+    } else {  // cross-entropy of the outcomes
+      const double *outcome = logits + actions, all = exp(outcome[0]) + exp(outcome[1]) + exp(outcome[2]);
+      for (int k = 0; k < 3; ++k) value -= p->wdl[3 * i + k] * (outcome[k] - log(all));
+    }
     entropy += h;
     outside += ratio != bounded;
     active += bounded * advantage < ratio * advantage;
@@ -71,8 +76,10 @@ static double loss_of(const problem* p, double entropy_coef, clipping* clipped) 
 }
 
 // Plays the first iteration's games and gathers all their samples as one minibatch.
-static problem create_problem(const char* game, const char* net, const char* games) {
+static problem create_problem(const char* game, const char* net, const char* games, const char* value) {
   const char* const options[][2] = {{"net.kind", net},
+                                    {"net.value", value},
+                                    {"ppo.gamma", strcmp(value, "wdl") == 0 ? "1" : "0.99"},
                                     {"net.width", "8"},
                                     {"net.depth", "3"},
                                     {"rollout.games", games},
@@ -81,8 +88,9 @@ static problem create_problem(const char* game, const char* net, const char* gam
                                     {"rollout.drawReward", "0.1"},
                                     {"ppo.minibatch", "1000000"},
                                     {"run.seed", "3"}};
-  const bw_value_kind kinds[] = {BW_VALUE_STRING, BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_BOOL,
-                                 BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_NUMBER};
+  const bw_value_kind kinds[] = {BW_VALUE_STRING, BW_VALUE_STRING, BW_VALUE_NUMBER, BW_VALUE_NUMBER,
+                                 BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_BOOL,   BW_VALUE_NUMBER,
+                                 BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_NUMBER};
   problem p = {0};
   bw_config config;
   bw_error error = {0};
@@ -111,10 +119,13 @@ static problem create_problem(const char* game, const char* net, const char* gam
   p.actions = run->game->actions;
   p.weights = allocate(p.parameters, sizeof(double));
   p.gradients = allocate(p.parameters, sizeof(double));
-  p.head = allocate(p.samples * (p.actions + 1), sizeof(double));
+  p.outputs = bw_net_outputs(&run->layout.shape);
+  REQUIRE(p.outputs == p.actions + (strcmp(value, "wdl") == 0 ? 3 : 1));
+  p.head = allocate(p.samples * p.outputs, sizeof(double));
   p.log_probs = allocate(p.samples, sizeof(double));
   p.advantages = allocate(p.samples, sizeof(double));
   p.returns = allocate(p.samples, sizeof(double));
+  p.wdl = allocate(3 * p.samples, sizeof(double));
   p.masks = allocate(p.samples, sizeof(int32_t));
   p.taken = allocate(p.samples, sizeof(int32_t));
   download(&p, p.weights, run->agent.parameters, p.parameters, sizeof(double));
@@ -122,8 +133,8 @@ static problem create_problem(const char* game, const char* net, const char* gam
 }
 
 static void destroy_problem(problem* p) {
-  void* const memory[] = {p->weights,    p->gradients, p->head,  p->log_probs,
-                          p->advantages, p->returns,   p->masks, p->taken};
+  void* const memory[] = {p->weights, p->gradients, p->head,  p->log_probs, p->advantages,
+                          p->returns, p->wdl,       p->masks, p->taken};
   for (size_t i = 0; i < sizeof memory / sizeof memory[0]; ++i) free(memory[i]);
   bw_run_destroy(p->run);
   bw_device_destroy(p->device);
@@ -139,6 +150,7 @@ static void compute_gradient(problem* p, double entropy_coef, double* totals) {
   download(p, p->log_probs, run->log_probs, p->samples, sizeof(double));
   download(p, p->advantages, run->advantages, p->samples, sizeof(double));
   download(p, p->returns, run->returns, p->samples, sizeof(double));
+  if (run->layout.shape.wdl) download(p, p->wdl, run->wdl, 3 * p->samples, sizeof(double));
   download(p, p->masks, run->masks, p->samples, sizeof(int32_t));
   download(p, p->taken, run->actions, p->samples, sizeof(int32_t));
 }
@@ -184,10 +196,10 @@ static void check_gradient(problem* p, const char* what) {
          (long long)p->parameters, worst);
 }
 
-static void test_gradient(const char* game, const char* net, const char* games, double noise) {
+static void test_gradient(const char* game, const char* net, const char* games, const char* value, double noise) {
   char what[64];
-  snprintf(what, sizeof what, "%s %s", game, net);
-  problem p = create_problem(game, net, games);
+  snprintf(what, sizeof what, "%s %s %s", game, net, value);
+  problem p = create_problem(game, net, games, value);
   double totals[BW_STATISTICS];
 
   // Before anything moved, every ratio is 1.
@@ -216,7 +228,7 @@ static void test_gradient(const char* game, const char* net, const char* games, 
 
 // No advantage, values that are right already, no entropy bonus: nothing to learn.
 static void test_zero_gradient(const char* game, const char* net) {
-  problem p = create_problem(game, net, "12");
+  problem p = create_problem(game, net, "12", "scalar");
   const bw_rollout_buffers* rollout = &p.run->rollout;
   double totals[BW_STATISTICS];
   compute_gradient(&p, 0, totals);
@@ -241,10 +253,12 @@ static void test_zero_gradient(const char* game, const char* net) {
 }
 
 int main(void) {
-  test_gradient("tictactoe", "mlp", "24", 0.5);
-  test_gradient("tictactoe", "resmlp", "24", 0.2);
-  test_gradient("connect4", "mlp", "8", 0.5);
-  test_gradient("connect4", "resmlp", "8", 0.2);
+  test_gradient("tictactoe", "mlp", "24", "scalar", 0.5);
+  test_gradient("tictactoe", "resmlp", "24", "scalar", 0.2);
+  test_gradient("connect4", "mlp", "8", "scalar", 0.5);
+  test_gradient("connect4", "resmlp", "8", "scalar", 0.2);
+  test_gradient("tictactoe", "mlp", "24", "wdl", 0.5);
+  test_gradient("connect4", "resmlp", "8", "wdl", 0.2);
   test_zero_gradient("tictactoe", "mlp");
   test_zero_gradient("connect4", "resmlp");
   return check_summary("gradient");

@@ -43,6 +43,7 @@ static const tolerance kTolerances[OP_COUNT] = {
     [BW_OP_rollout_act] = {2e-6, 1e-6},
     [BW_OP_sample_gather] = {0, 0},
     [BW_OP_gae] = {2e-6, 2e-6},
+    [BW_OP_wdl_targets] = {2e-6, 2e-6},
     [BW_OP_sample_moments] = {5e-6, 1e-6},
     [BW_OP_advantage_normalize] = {2e-6, 2e-6},
     [BW_OP_ppo_loss] = {5e-6, 3e-7},
@@ -842,8 +843,8 @@ static int choose(const double* logits, uint32_t mask, int actions, double tempe
 }
 
 // Recording goes with temperature 1: what is recorded is log p under the policy itself.
-static void act(const bw_game* game, int index, int64_t games, double temperature, int uniform, int argmax,
-                int record) {
+static void act(const bw_game* game, int index, int64_t games, double temperature, int uniform, int argmax, int record,
+                int wdl) {
   static const double kIllegal[] = {0, 1e30, (double)INFINITY, (double)NAN, -(double)INFINITY};
   const uint64_t seed = random_word();
   const int64_t slots = games * game->max_plies, state_bytes = (int64_t)game->state_bytes;
@@ -856,11 +857,14 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
                                       .record_actions = ints(OUT, slots),
                                       .record_players = ints(OUT, slots),
                                       .record_log_probs = reals(OUT, slots, 0, 0),
-                                      .record_values = reals(OUT, slots, 0, 0)};
+                                      .record_values = reals(OUT, slots, 0, 0),
+                                      .record_wdl = reals(OUT, wdl ? 3 * slots : 1, 0, 0)};
   buffer_of(rollout.record_log_probs)->sparse = buffer_of(rollout.record_values)->sparse = true;
+  buffer_of(rollout.record_wdl)->sparse = true;
   set_scale(rollout.record_log_probs, 8);  // of logits
   int64_t rows;
-  const int64_t width = game->actions + 1;
+  const int64_t width = game->actions + (wdl ? 3 : 1);
+  const double draw_value = 0.25;
   const bw_ref row_games = random_list(games, &rows), head = reals(IN, rows * width, -1, 1);
   const bw_ref row_heads = ints(IN, rows);  // a row's head lies anywhere
   random_order(int_values(row_heads), rows);
@@ -897,7 +901,7 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
 
   COMPARE(rollout_act, .game = index, .rollout = rollout, .row_games = row_games, .row_heads = row_heads, .head = head,
           .seed = seed, .rows = rows, .max_plies = game->max_plies, .temperature = temperature, .uniform = uniform,
-          .argmax = argmax, .record = record);
+          .argmax = argmax, .record = record, .wdl = wdl, .draw_value = draw_value);
 
   // The reference itself played what the host's own arithmetic chooses, and recorded it.
   for (int64_t i = 0; i < rows; ++i) {
@@ -927,7 +931,16 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
       double sum = 0;
       for (int a = 0; a < game->actions; ++a) sum += game->legal(seen.bytes) >> a & 1 ? exp(logits[a]) : 0;
       CHECK_NEAR(wanted_real(rollout.record_log_probs, slot), logits[chosen[i]] - log(sum), 1e-9);
-      CHECK(wanted_real(rollout.record_values, slot) == logits[game->actions]);
+      const double* values = logits + game->actions;
+      if (wdl) {
+        const double all = exp(values[0]) + exp(values[1]) + exp(values[2]);
+        for (int k = 0; k < 3; ++k)
+          CHECK_NEAR(wanted_real(rollout.record_wdl, 3 * slot + k), exp(values[k]) / all, 1e-12);
+        CHECK_NEAR(wanted_real(rollout.record_values, slot),
+                   (exp(values[0]) - exp(values[2]) + draw_value * exp(values[1])) / all, 1e-12);
+      } else {
+        CHECK(wanted_real(rollout.record_values, slot) == values[0]);
+      }
     } else {
       CHECK(isnan(wanted_real(rollout.record_values, slot)));
     }
@@ -938,15 +951,17 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
 static void case_rollout_act(void) {
   FOR_GAMES(game, index) {
     FOR_SIZES(games, 1, 7, 33, 100, 700) {
-      act(game, index, games, 1, 0, 0, 1);
+      act(game, index, games, 1, 0, 0, 1, 0);
       clear_case();
-      act(game, index, games, 1.5, 0, 0, 0);
+      act(game, index, games, 1, 0, 0, 1, 1);
       clear_case();
-      act(game, index, games, 0.5, 0, 0, 0);
+      act(game, index, games, 1.5, 0, 0, 0, 0);
       clear_case();
-      act(game, index, games, 1, 0, 1, 1);
+      act(game, index, games, 0.5, 0, 0, 0, 0);
       clear_case();
-      act(game, index, games, 1, 1, 0, 1);
+      act(game, index, games, 1, 0, 1, 1, 0);
+      clear_case();
+      act(game, index, games, 1, 1, 0, 1, 0);
     }
   }
 }
@@ -959,17 +974,20 @@ static void case_sample_gather(void) {
                                           .record_actions = ints(IN, slots),
                                           .record_log_probs = reals(IN, slots, -3, 0),
                                           .record_advantages = reals(IN, slots, -2, 2),
-                                          .record_returns = reals(IN, slots, -1, 1)};
+                                          .record_returns = reals(IN, slots, -1, 1),
+                                          .record_wdl = reals(IN, 3 * slots, 0, 1)};
+      const int with_wdl = rows % 2 == 0;
       const bw_ref order = ints(IN, rows);
       for (int64_t i = 0; i < slots; ++i) int_values(rollout.record_actions)[i] = (int32_t)random_below(game->actions);
       for (int64_t i = 0; i < rows; ++i) int_values(order)[i] = (int32_t)random_below(slots);
       const int64_t stride = 1 + game->max_features;
       const bw_ref features = raw(OUT, rows * stride * 2), masks = ints(OUT, rows), actions = ints(OUT, rows);
       const bw_ref log_probs = reals(OUT, rows, 0, 0), advantages = reals(OUT, rows, 0, 0);
-      const bw_ref returns = reals(OUT, rows, 0, 0);
+      const bw_ref returns = reals(OUT, rows, 0, 0), wdl = reals(OUT, with_wdl ? 3 * rows : 1, 0, 0);
+      buffer_of(wdl)->sparse = !with_wdl;
       COMPARE(sample_gather, .game = index, .rollout = rollout, .order = order, .features = features, .masks = masks,
-              .actions = actions, .log_probs = log_probs, .advantages = advantages, .returns = returns, .rows = rows,
-              .max_features = game->max_features);
+              .actions = actions, .log_probs = log_probs, .advantages = advantages, .returns = returns, .wdl = wdl,
+              .rows = rows, .max_features = game->max_features, .with_wdl = with_wdl);
       for (int64_t i = 0; i < rows; ++i) {
         const void* state = (char*)raw_values(rollout.record_states) + (size_t)int_values(order)[i] * game->state_bytes;
         uint16_t list[BW_GAME_MAX_FEATURES];
@@ -977,6 +995,9 @@ static void case_sample_gather(void) {
         CHECK_EQ_INT(got[0], game->features(state, list));
         CHECK_BYTES(got + 1, list, (size_t)got[0] * 2);
         CHECK((uint32_t)wanted_int(masks, i) == game->legal(state));
+        for (int k = 0; with_wdl && k < 3; ++k) {
+          CHECK(wanted_real(wdl, 3 * i + k) == real_values(rollout.record_wdl)[3 * int_values(order)[i] + k]);
+        }
       }
     }
   }
@@ -1070,6 +1091,43 @@ static void case_gae(void) {
   }
 }
 
+static void case_wdl_targets(void) {
+  for (int by_player = 0; by_player <= 1; ++by_player) {
+    FOR_SIZES(games, 1, 7, 33, 300) {
+      int64_t total;
+      const bw_rollout_buffers rollout = {.outcomes = ints(IN, games),
+                                          .counts = random_counts(games, &total),
+                                          .record_players = ints(IN, games * PLIES),
+                                          .record_wdl = reals(INOUT, 3 * games * PLIES, 0, 1)};
+      for (int64_t g = 0; g < games; ++g) {
+        int_values(rollout.outcomes)[g] = (int32_t)(BW_OUTCOME_FIRST + random_below(3));
+        for (int k = 0; k < PLIES; ++k) {
+          const int64_t player = g % 3 == 0 ? k & 1 : g % 3 == 1 ? g & 1 : random_below(2);
+          int_values(rollout.record_players)[g * PLIES + k] = (int32_t)player;
+          double* wdl = &real_values(rollout.record_wdl)[3 * (g * PLIES + k)];
+          const double sum = wdl[0] + wdl[1] + wdl[2];
+          for (int j = 0; j < 3; ++j) wdl[j] = (double)(float)(wdl[j] / sum);
+        }
+      }
+      COMPARE(wdl_targets, .rollout = rollout, .gamma = 0.97, .lambda = 0.9, .games = games, .max_plies = PLIES,
+              .by_player = by_player);
+      for (int64_t g = 0; g < games; ++g) {
+        const int count = int_values(rollout.counts)[g], outcome = int_values(rollout.outcomes)[g];
+        for (int k = 0; k < count; ++k) {  // a distribution; the last one is the outcome
+          const int64_t slot = g * PLIES + k;
+          const double w = wanted_real(rollout.record_wdl, 3 * slot), d = wanted_real(rollout.record_wdl, 3 * slot + 1);
+          const double l = wanted_real(rollout.record_wdl, 3 * slot + 2);
+          CHECK(w >= 0 && d >= 0 && l >= 0);
+          CHECK_NEAR(w + d + l, 1, 1e-6);
+          if (k < count - 1) continue;
+          const bool won = outcome - 1 == int_values(rollout.record_players)[slot];
+          CHECK((outcome == BW_OUTCOME_DRAW ? d : won ? w : l) == 1);
+        }
+      }
+    }
+  }
+}
+
 static void case_sample_list(void) {
   FOR_SIZES(games, 1, 7, 33, 700) {
     int64_t total;
@@ -1106,10 +1164,11 @@ static void case_advantage_normalize(void) {
 
 // ---- ppo_loss ----
 
-static void ppo_loss(int64_t rows, int64_t actions) {
+static void ppo_loss(int64_t rows, int64_t actions, int with_wdl) {
   static const double kIllegal[] = {0, 1e30, (double)INFINITY, (double)NAN, -(double)INFINITY};
   const double clip = 0.2;
-  const int64_t width = actions + 1;
+  const int64_t width = actions + (with_wdl ? 3 : 1);
+  const bw_ref wdl = reals(IN, with_wdl ? 3 * rows : 1, 0, 1);
   const bw_ref head = reals(IN, rows * width, -3, 3), masks = ints(IN, rows), taken = ints(IN, rows);
   const bw_ref log_probs = reals(IN, rows, 0, 0), advantages = reals(IN, rows, -2, 2), returns = reals(IN, rows, -1, 1);
   const bw_ref dhead = reals(OUT, rows * width, 0, 0), statistics = reals(OUT, rows * BW_STATISTICS, 0, 0);
@@ -1141,8 +1200,9 @@ static void ppo_loss(int64_t rows, int64_t actions) {
   set_scale(statistics, 20);
   buffer_of(dhead)->exact_zeros = true;
   COMPARE(ppo_loss, .head = head, .masks = masks, .actions_taken = taken, .log_probs = log_probs,
-          .advantages = advantages, .returns = returns, .dhead = dhead, .statistics = statistics, .rows = rows,
-          .actions = actions, .clip = clip, .value_coef = 0.5, .entropy_coef = 0.02);
+          .advantages = advantages, .returns = returns, .wdl = wdl, .dhead = dhead, .statistics = statistics,
+          .rows = rows, .actions = actions, .with_wdl = with_wdl, .clip = clip, .value_coef = 0.5,
+          .entropy_coef = 0.02);
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t a = 0; a < actions; ++a) {
       if (!(int_values(masks)[i] >> a & 1)) CHECK(wanted_real(dhead, i * width + a) == 0);
@@ -1152,7 +1212,11 @@ static void ppo_loss(int64_t rows, int64_t actions) {
 
 static void case_ppo_loss(void) {
   FOR_SIZES(rows, 1, 7, 33, 100, 301) {
-    FOR_SIZES(actions, 1, 7, 9, 31) { ppo_loss(rows, actions); }
+    FOR_SIZES(actions, 1, 7, 9, 31) {
+      ppo_loss(rows, actions, 0);
+      clear_case();
+      ppo_loss(rows, actions, 1);
+    }
   }
 }
 

@@ -65,10 +65,11 @@ static void test_threads_are_bit_equal(bw_precision precision) {
 }
 
 // Every optimiser, net and game learns to beat random play.
-static void test_learns(const char* game, const char* kind, const char* optimizer, const char* chain) {
-  const test_option options[] = {{"net.kind", kind},           {"net.width", "32"}, {"rollout.games", "256"},
-                                 {"ppo.optimizer", optimizer}, {"ppo.lr", "0.003"}, {"ppo.epochs", "4"},
-                                 {"ppo.chain", chain},         {NULL, NULL}};
+static void test_learns(const char* game, const char* kind, const char* optimizer, const char* chain,
+                        const char* value) {
+  const test_option options[] = {{"net.kind", kind},           {"net.width", "32"},  {"rollout.games", "256"},
+                                 {"ppo.optimizer", optimizer}, {"ppo.lr", "0.003"},  {"ppo.epochs", "4"},
+                                 {"ppo.chain", chain},         {"net.value", value}, {NULL, NULL}};
   const bw_config config = test_config(game, options);
   bw_device* device = test_cpu(2);
   bw_run* run = test_run(&config, device);
@@ -278,11 +279,9 @@ static void test_pool(const char* eviction, const char* sampling) {
 
 // A run that is saved, loaded into a new one and continued equals one that was never interrupted.
 static void test_checkpoint(bool bundled) {
-  const test_option options[] = {{"rollout.opponents.pool", "3"},
-                                 {"rollout.opponents.every", "1"},
-                                 {"rollout.opponents.selfShare", "0.5"},
-                                 {"ppo.lrSchedule", "linear"},
-                                 {NULL, NULL}};
+  const test_option options[] = {{"rollout.opponents.pool", "3"},        {"rollout.opponents.every", "1"},
+                                 {"rollout.opponents.selfShare", "0.5"}, {"net.value", bundled ? "wdl" : "scalar"},
+                                 {"ppo.lrSchedule", "linear"},           {NULL, NULL}};
   const bw_config config = test_config("tictactoe", options);
   bw_device* device = test_cpu(2);
   bw_run* whole = test_run(&config, device);
@@ -341,6 +340,44 @@ static void test_checkpoint(bool bundled) {
   bw_device_destroy(device);
 }
 
+// Outcomes predicted by a head of win, draw and loss: its value is the one that inference reports, and the prediction
+// of games between equals gets better.
+static void test_outcomes_are_learned(void) {
+  const test_option options[] = {
+      {"net.value", "wdl"}, {"rollout.games", "256"}, {"ppo.lr", "0.003"}, {"ppo.gamma", "1"}, {NULL, NULL}};
+  const bw_config config = test_config("tictactoe", options);
+  bw_device* device = test_cpu(2);
+  bw_run* run = test_run(&config, device);
+  CHECK_EQ_INT(bw_net_outputs(&run->layout.shape), 12);
+  const bw_iteration first = test_iterate(run, 0);
+  bw_iteration last = first;
+  for (int i = 0; i < 30; ++i) last = test_iterate(run, 0);
+  CHECK_MSG(first.value_loss > 0.5 && last.value_loss < first.value_loss - 0.05, "cross-entropy %g, then %g",
+            first.value_loss, last.value_loss);
+  CHECK_MSG(last.explained_variance > 0.05, "explained variance %g", last.explained_variance);
+
+  // One move from winning, and against two threats at once; rows beyond a chunk of the conversion.
+  unsigned char winning[64], losing[64];
+  REQUIRE(bw_game_parse(run->game, "1425", winning, NULL) == BW_OK);
+  REQUIRE(bw_game_parse(run->game, "12749", losing, NULL) == BW_OK);
+  enum { ROWS = 700 };
+  const size_t bytes = run->game->state_bytes;
+  unsigned char* states = malloc(ROWS * bytes);
+  float* heads = malloc(ROWS * 10 * sizeof *heads);
+  REQUIRE(states && heads);
+  for (size_t i = 0; i < ROWS; ++i) memcpy(states + i * bytes, i % 2 ? losing : winning, bytes);
+  REQUIRE(bw_run_infer(run, states, ROWS, heads, NULL) == BW_OK);
+  for (size_t i = 0; i < ROWS; ++i) {
+    CHECK(heads[i * 10 + 9] >= -1 && heads[i * 10 + 9] <= 1);
+    for (int k = 0; k < 10; ++k) CHECK(heads[i * 10 + (size_t)k] == heads[i % 2 * 10 + (size_t)k]);
+  }
+  CHECK_MSG(heads[9] > heads[19], "a won position is worth %g, a lost one %g", (double)heads[9], (double)heads[19]);
+  free(states);
+  free(heads);
+  bw_run_destroy(run);
+  bw_device_destroy(device);
+}
+
 static void test_parameter_counts(void) {
   bw_net_layout layout;
   bw_net_layout_make(&layout,
@@ -371,10 +408,13 @@ int main(void) {
   test_pool("keepFirst", "latest");
   test_checkpoint(true);
   test_checkpoint(false);
-  test_learns("tictactoe", "mlp", "adamw", "ply");
-  test_learns("tictactoe", "resmlp", "muon", "player");
-  test_learns("connect4", "mlp", "muon", "player");
-  test_learns("connect4", "resmlp", "adamw", "ply");
+  test_learns("tictactoe", "mlp", "adamw", "ply", "scalar");
+  test_learns("tictactoe", "resmlp", "muon", "player", "scalar");
+  test_learns("tictactoe", "mlp", "adamw", "player", "wdl");
+  test_learns("connect4", "mlp", "muon", "player", "scalar");
+  test_learns("connect4", "resmlp", "adamw", "ply", "scalar");
+  test_learns("connect4", "resmlp", "adamw", "ply", "wdl");
+  test_outcomes_are_learned();
   test_emu_trains();
   return check_summary("train");
 }

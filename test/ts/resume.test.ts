@@ -21,7 +21,7 @@ const folder = scratch();
 const ITERATIONS = 30;
 const args = [
   ...["train", "tictactoe", ...tinyPool, "--iterations", String(ITERATIONS), "--seed", "11", "--json"],
-  ...["--set", "run.checkpointEvery=3", "--set", "ppo.lrSchedule=linear"],
+  ...["--set", "run.checkpointEvery=3", "--set", "ppo.lrSchedule=linear", "--set", "net.value=wdl"],
 ];
 let whole: Line;
 
