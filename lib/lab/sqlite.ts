@@ -121,7 +121,12 @@ function typed(error: unknown, path: string, doing: string, patience: number): u
     case "SQLITE_NOMEM":
       return new OutOfMemoryError(`${doing}: ${path}: out of memory`, { ...details, needed: 0, free: 0 });
     default:
-      return error;
+      // Our own statements are right: what they meet is a file that somebody has changed, or that is damaged.
+      return new LedgerError(`${doing}: ${path} is damaged or changed: ${error.message}`, {
+        ...details,
+        received: error.code,
+        expected: "the tables of a ledger",
+      });
   }
 }
 

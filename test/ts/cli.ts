@@ -111,3 +111,13 @@ export const tinyPool = [
   ...tiny,
   ...["pool=3", "every=2", "selfShare=0.5"].flatMap((option) => ["--set", `rollout.opponents.${option}`]),
 ];
+
+/** Numbers in [0, 1) from a seed (Mulberry32). */
+export function random(state: number): () => number {
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
