@@ -235,7 +235,7 @@ function attempt(task: Task, options: ExecuteOptions, log: RunLog): Promise<Outc
         const { ending, pulse: final } = message;
         pulse = { ...final, peakMemory: Math.max(pulse.peakMemory, final.peakMemory) };
         finish(ending, LEAVING_MS);
-      } else if (!ending) call(() => options.onReport(message.report));
+      } else if (!ending || "kind" in ending) call(() => options.onReport(message.report));
     });
 
     function settle(failed?: Ending): void {

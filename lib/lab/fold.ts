@@ -131,7 +131,7 @@ export class Fold {
   #head = 0;
   #notable = 0;
   /** Lines for the end of the log, if nothing comes after them. */
-  #tail: string[] = [];
+  #tail: { readonly text: string; readonly lines: number }[] = [];
   /** Lines that fell out of the tail since the last one that was written. */
   #left = 0;
 
@@ -185,7 +185,8 @@ export class Fold {
   }
 
   #tell(kind: Kind): void {
-    this.#put(this.#counted(kind), false);
+    const lines = kind.hidden - kind.told;
+    this.#put(this.#counted(kind), false, lines);
   }
 
   #forget(): void {
@@ -194,21 +195,20 @@ export class Fold {
     if (kind.hidden > kind.told) this.#tell(kind);
   }
 
-  #put(text: string, notable: boolean): void {
+  /** `lines` is how many lines of the log a text stands for. */
+  #put(text: string, notable: boolean, lines = 1): void {
     if (this.#head < this.#limits.head) {
       this.#head += 1;
       this.#write(text);
     } else if (notable && this.#notable < this.#limits.notable) {
       this.#notable += 1;
-      this.#left += this.#tail.length;
+      for (const { lines } of this.#tail) this.#left += lines;
       this.#tail = [];
       this.#gap();
       this.#write(text);
     } else {
-      this.#tail.push(text);
-      if (this.#tail.length <= this.#limits.tail) return;
-      this.#tail.shift();
-      this.#left += 1;
+      this.#tail.push({ text, lines });
+      if (this.#tail.length > this.#limits.tail) this.#left += this.#tail.shift()!.lines;
     }
   }
 
@@ -219,7 +219,7 @@ export class Fold {
 
   #flushTail(): void {
     this.#gap();
-    for (const line of this.#tail) this.#write(line);
+    for (const { text } of this.#tail) this.#write(text);
     this.#tail = [];
   }
 }

@@ -1,9 +1,9 @@
 // A worker and everything that it started: one process group, with the worker's process id as its name. What is started
-// in a group of its own on purpose (`detached`) is out of reach.
+// in a group of its own on purpose (`detached`) is out of reach. The watchdog needs this
+// file and is to start quickly, so it imports nothing of the library's.
 
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import { fateOf, isSameKernel, type Owner } from "../owner.js";
 
 /** Ends all processes of a worker's group, at once. */
 export function killGroup(pid: number): void {
@@ -18,21 +18,8 @@ export function killGroup(pid: number): void {
   }
 }
 
-/**
- * Ends what a worker of another runner left. False where that cannot be known from here: another machine, or another
- * namespace of process ids.
- */
-export function killWorker(owner: Owner): boolean {
-  if (!isSameKernel(owner)) return fateOf(owner) === "dead";
-  const fate = fateOf(owner);
-  if (fate === "unknown") return false;
-  // A dead leader's id stays taken while its group has members, so the group of that name is the worker's, unless a new
-  // process has the id.
-  if (fate === "alive" || !exists(owner.pid)) killGroup(owner.pid);
-  return true;
-}
-
-function exists(pid: number): boolean {
+/** Whether a process with this id exists. */
+export function exists(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

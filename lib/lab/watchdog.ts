@@ -3,8 +3,7 @@
 
 import { Socket } from "node:net";
 import { parentPort, workerData } from "node:worker_threads";
-import { isAlive } from "../owner.js";
-import { killGroup, memoryOfOthers } from "./group.js";
+import { exists, killGroup, memoryOfOthers } from "./group.js";
 import { cpuSeconds, GRACE_MS, LIFE, type LimitName, type Pulse, type WatchdogData } from "./protocol.js";
 
 const PERIOD_MS = 250;
@@ -52,7 +51,7 @@ function reach(limit: LimitName, allowed: number, found: number): void {
 
 function look(): void {
   // A runner that is gone, should the pipe not say so: its child has another parent then, except on Windows.
-  if (process.platform === "win32" ? !isAlive(parent) : process.ppid !== parent) die();
+  if (process.platform === "win32" ? !exists(parent) : process.ppid !== parent) die();
   const now = performance.now();
   // After a pause of the whole process the main thread gets its turn before it is blamed.
   silence += Math.min(now - last, 2 * PERIOD_MS);

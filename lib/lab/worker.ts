@@ -44,12 +44,14 @@ let ended = false;
 async function end(ending: Ending, done?: () => Promise<void>): Promise<never> {
   if (ended) return new Promise(() => {});
   ended = true;
+  // First what was printed: once the runner has the result, it waits only a little for the rest.
+  for (const stream of [process.stdout, process.stderr]) {
+    await new Promise<unknown>((resolve) => stream.write("", resolve));
+  }
   const work = meter?.work ?? { iterations: 0, flops: 0 };
   const pulse = { peakMemory: 1024 * process.resourceUsage().maxRSS, cpuSeconds: cpuSeconds() };
   await new Promise<void>((resolve) => send({ type: "end", ending, work, pulse }, resolve));
   await done?.();
-  await new Promise<unknown>((resolve) => process.stdout.write("", resolve));
-  await new Promise<unknown>((resolve) => process.stderr.write("", resolve));
   process.exit(0);
 }
 

@@ -169,18 +169,17 @@ class Training {
       this.#note = { ...this.#note, iteration: iteration.index, flops: this.#note.flops + flops };
       over = this.#used() >= 1;
       const due = over || (evaluateEvery > 0 && iteration.index % evaluateEvery === 0);
-      const evaluation = due ? await this.#evaluate() : null;
+      const evaluation = due ? await this.#evaluate(iteration) : null;
       if (stopAtCertificate && evaluation?.certificate?.argmax.exploitability === 0) over = true;
       this.#report({ ...iteration, evaluation }, flops);
       if (!over && performance.now() - this.#saved > 1000 * this.#pause) await this.#save();
     }
   }
 
-  async #evaluate(): Promise<Evaluation> {
+  async #evaluate({ index, seconds }: Iteration): Promise<Evaluation> {
     const evaluation = await this.#run.evaluate();
     if (evaluation.certificate?.argmax.exploitability === 0 && !this.#note.certified) {
-      const { iteration } = this.#note;
-      this.#note = { ...this.#note, certified: { iteration, seconds: this.#run.seconds } };
+      this.#note = { ...this.#note, certified: { iteration: index, seconds } };
     }
     return evaluation;
   }
