@@ -10,11 +10,11 @@ import { fileURLToPath } from "node:url";
 import { BellowsError, ioError, OptionError } from "../errors.js";
 import { type Owner, self } from "../owner.js";
 import { execute } from "./execute.js";
-import { killWorker } from "./group.js";
 import { executeHere } from "./here.js";
 import { specOf } from "./lab.js";
 import { type Claim, type JsonObject, Ledger } from "./ledger.js";
 import type { NoiseFloor } from "./noise.js";
+import { killWorker } from "./orphan.js";
 import { Queue } from "./queue.js";
 import { type Comparison, noiseRuns, type RunId, type RunRecord, wantedRuns } from "./schedule.js";
 import {
