@@ -91,6 +91,8 @@ export interface RunRecord {
   readonly attempts: number;
   /** Attempts begun, interrupted ones included. */
   readonly claims: number;
+  /** Attempts whose owner was gone before they ended. */
+  readonly lost: number;
   /** The last outcome that was told; a success for a run that is done. */
   readonly outcome: Outcome | null;
   /** Why it was given up. */
@@ -99,6 +101,8 @@ export interface RunRecord {
   readonly owner: Owner | null;
   /** The worker process of the one who works on it. */
   readonly worker: Owner | null;
+  /** The last event that changed it; those of its reports do not. */
+  readonly event: number;
 }
 
 export interface AttemptRecord {
@@ -120,6 +124,9 @@ export interface VerdictRecord {
   readonly time: number;
   readonly event: number;
 }
+
+/** Why an attempt was released that died with its owner. */
+const GONE = "its owner is gone";
 
 const OF_RUN = "study = ? AND arm = ? AND seed = ?";
 
@@ -327,7 +334,7 @@ export class Ledger {
       const attempt = Number(run?.[1] ?? 0) + 1;
       // Running without a lease, or with one that is over: its owner is gone.
       if (state === "running") {
-        this.#must("run.released", { study, arm, seed, attempt: attempt - 1 }, { reason: "its owner is gone" });
+        this.#must("run.released", { study, arm, seed, attempt: attempt - 1 }, { reason: GONE });
       }
       this.#must("run.claimed", { study, arm, seed, attempt }, { owner });
       const token = randomUUID();
@@ -449,7 +456,7 @@ export class Ledger {
       const left = all().filter(isLeft);
       for (const { key, attempt } of left) {
         const { study, arm, seed } = key;
-        const refusal = this.#append("run.released", { study, arm, seed, attempt }, { reason: "its owner is gone" });
+        const refusal = this.#append("run.released", { study, arm, seed, attempt }, { reason: GONE });
         // A lease that the state knows nothing of is dropped as well.
         if (refusal === null) this.#db.run(`UPDATE leases SET token = NULL WHERE ${OF_RUN}`, study, arm, seed);
         else this.#dropLease(key);
@@ -518,17 +525,23 @@ export class Ledger {
     });
   }
 
-  /** A study's runs, by arm and seed: those that were claimed or given up at least once. */
-  runs(study: string): RunRecord[] {
+  /**
+   * A study's runs, by arm and seed: those that were claimed or given up at least once.
+   *
+   * @param since - only those that an event after the one with this id has changed
+   */
+  runs(study: string, since = 0): RunRecord[] {
     const sql = `
       SELECT r.event AS event, r.arm, r.seed, r.state, r.claims, r.attempts, r.reason, l.owner, l.worker,
+        (SELECT count(*) FROM attempts a WHERE a.study = r.study AND a.arm = r.arm AND a.seed = r.seed
+         AND a.state = 'released' AND a.reason = '${GONE}') AS lost,
         (SELECT a.outcome FROM attempts a WHERE a.study = r.study AND a.arm = r.arm AND a.seed = r.seed
          AND a.outcome IS NOT NULL ORDER BY a.attempt DESC LIMIT 1) AS outcome
       FROM runs r
       LEFT JOIN leases l ON l.study = r.study AND l.arm = r.arm AND l.seed = r.seed AND l.token IS NOT NULL
-      WHERE r.study = ? ORDER BY r.arm, r.seed`;
-    return this.#read("runs", sql, [study], (row) => {
-      const [, arm, seed, state, claims, attempts, reason, owner, worker, told] = row;
+      WHERE r.study = ? AND r.event > ? ORDER BY r.arm, r.seed`;
+    return this.#read("runs", sql, [study, since], (row) => {
+      const [event, arm, seed, state, claims, attempts, reason, owner, worker, lost, told] = row;
       const name = textOf(arm);
       const outcome = told === null ? null : parseOutcome(told);
       const shown = textOf(state) as RunState | null;
@@ -539,10 +552,12 @@ export class Ledger {
         state: shown,
         attempts: Number(attempts),
         claims: Number(claims),
+        lost: Number(lost),
         outcome,
         reason: textOf(reason),
         owner: parseOwner(owner),
         worker: parseOwner(worker),
+        event: Number(event),
       };
     });
   }

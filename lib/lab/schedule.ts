@@ -28,9 +28,10 @@ export interface RunId {
 /** What is known of a run. */
 export interface RunRecord extends RunId {
   readonly state: "waiting" | "running" | "done" | "failed";
-  /** How often it was begun, and how many of these attempts ended in a failure of their own. */
+  /** How often it was begun; how many of these attempts ended in a failure of their own, and died with their runner. */
   readonly attempts: number;
   readonly failures: number;
+  readonly lost: number;
   /** The last outcome. */
   readonly outcome: Outcome | null;
 }
@@ -114,25 +115,32 @@ export function noiseValues(spec: Spec, arm: string, records: Records): number[]
  * The runs that are wanted and have not ended, the most urgent first: the noise, then the first unfinished pair of each
  * undecided comparison, then, for processors that would idle, later pairs.
  */
-export function wantedRuns(spec: Spec, noiseArm: string, undecided: readonly Comparison[], records: Records): RunId[] {
-  const wanted: RunId[] = [];
+export function* wantedRuns(
+  spec: Spec,
+  noiseArm: string,
+  undecided: readonly Comparison[],
+  records: Records,
+): Generator<RunId> {
   const seen = new Set<string>();
-  const want = (id: RunId) => {
+  const isWanted = (id: RunId) => {
     const key = `${id.seed} ${id.arm}`;
-    if (seen.has(key) || ended(records(id))) return;
+    if (seen.has(key) || ended(records(id))) return false;
     seen.add(key);
-    wanted.push(id);
+    return true;
   };
-  for (const id of noiseRuns(spec, noiseArm)) want(id);
+  for (const id of noiseRuns(spec, noiseArm)) if (isWanted(id)) yield id;
   const starts = undecided.map((comparison) => pairsOf(spec, comparison, records).length);
   for (let ahead = 0; ahead < spec.seeds.max; ++ahead) {
     for (const [position, comparison] of undecided.entries()) {
       const index = starts[position]! + ahead;
       if (index >= spec.seeds.max) continue;
       const [a, b] = pairSeeds(spec, comparison.seeds, index, comparison.block);
-      want({ arm: comparison.baseline, seed: a });
-      want({ arm: comparison.proposal, seed: b });
+      for (const id of [
+        { arm: comparison.baseline, seed: a },
+        { arm: comparison.proposal, seed: b },
+      ]) {
+        if (isWanted(id)) yield id;
+      }
     }
   }
-  return wanted;
 }

@@ -79,7 +79,7 @@ const POLL_MS = 1000;
 /** Reports go to the ledger in batches: one transaction each. */
 const REPORTS_MS = 250;
 
-/** Attempts in all, those that were interrupted or died with their runner included. */
+/** Attempts that may die with their runner: a run that brings it down each time must end. */
 const LOST_LIMIT = 20;
 
 /** One run at work in this process. */
@@ -141,6 +141,8 @@ export class Study implements Disposable {
   /** The folder of a temporary lab. */
   readonly #temporary: string | null;
   #running = false;
+  /** Claims that could not be given back, on a full disk for example: as long as this process lives they are its own. */
+  #held: Claim[] = [];
 
   private constructor(ledger: Ledger, spec: Spec, objective: Objective | undefined, temporary: string | null) {
     this.#ledger = ledger;
@@ -288,69 +290,79 @@ export class Study implements Disposable {
     const workers = checkWorkers(args.workers);
     if (this.#running) throw new BellowsError("STATE", `study ${this.name} is running already`, { op: "study" });
     this.#running = true;
-    const arms = new Map(this.#view.arms().map((arm) => [arm.name, arm]));
     const jobs = new Map<string, Job>();
     const queue = new Queue<Happening>();
     const told = { noise: false, verdicts: new Map<string, number>() };
-    let lastLook = 0;
+    let lastLook = Number.NEGATIVE_INFINITY;
+    let lastFlush = lastLook;
     let waiting = 0;
+    /** Whether something has happened that may want other runs. */
+    let changed = true;
     const wake = () => queue.wake();
     signal?.addEventListener("abort", wake, { once: true });
     try {
+      for (const claim of this.#held) this.#ledger.release(claim); // a second time does nothing
+      this.#held = [];
       for (;;) {
         signal?.throwIfAborted();
         const now = performance.now();
         if (now - lastLook >= POLL_MS) {
           lastLook = now;
+          changed = true;
           for (const { claim, worker } of this.#ledger.takeOver()) {
             if (worker) killWorker(worker);
             if (claim.study === this.name) yield { type: "takeover", arm: claim.arm, seed: claim.seed };
           }
           for (const job of jobs.values()) if (!this.#ledger.renew(job.claim)) job.abort.abort(lost(job.claim));
         }
-        for (const job of jobs.values()) this.#flush(job);
-
-        const records = this.#view.records();
-        const noise = this.#view.noise(records);
-        if (noise && !told.noise && noiseRuns(this.spec, BASELINE).every((id) => isOver(records(id)))) {
-          told.noise = true;
-          yield { type: "noise", floor: noise };
-        }
-        const undecided: Comparison[] = [];
-        for (const comparison of comparisons()) {
-          const verdict = this.#view.verdict(comparison, records);
-          if (!verdict.final) undecided.push(comparison);
-          if (verdict.ran === (told.verdicts.get(comparison.name) ?? 0)) continue;
-          told.verdicts.set(comparison.name, verdict.ran);
-          if (verdict.final) this.#record(verdict);
-          yield { type: "verdict", verdict };
+        if (now - lastFlush >= REPORTS_MS) {
+          lastFlush = now;
+          for (const job of jobs.values()) this.#flush(job);
         }
 
-        let elsewhere = 0;
-        for (const id of wantedRuns(this.spec, BASELINE, undecided, records)) {
-          if (jobs.size >= workers) break;
-          if (jobs.has(key(id))) continue;
-          const record = records(id);
-          if (record?.state === "waiting" && record.attempts >= LOST_LIMIT) {
-            this.#ledger.giveUp({ study: this.name, ...id }, `its runner died ${record.attempts} times`);
-            continue;
+        if (changed) {
+          changed = false;
+          const records = this.#view.records();
+          const noise = this.#view.noise(records);
+          if (noise && !told.noise && noiseRuns(this.spec, BASELINE).every((id) => isOver(records(id)))) {
+            told.noise = true;
+            yield { type: "noise", floor: noise };
           }
-          const claim = this.#ledger.claim({ study: this.name, ...id }, self(), { seconds: LEASE_SECONDS });
-          if (!claim) {
-            ++elsewhere;
-            continue;
+          const undecided: Comparison[] = [];
+          for (const comparison of comparisons()) {
+            const verdict = this.#view.verdict(comparison, records);
+            if (!verdict.final) undecided.push(comparison);
+            if (verdict.ran === (told.verdicts.get(comparison.name) ?? 0)) continue;
+            told.verdicts.set(comparison.name, verdict.ran);
+            if (verdict.final) this.#record(verdict);
+            yield { type: "verdict", verdict };
           }
-          if (claim.orphan) killWorker(claim.orphan);
-          const job = this.#start(claim, arms.get(id.arm)!, queue);
-          jobs.set(key(id), job);
-          yield { type: "started", arm: id.arm, seed: id.seed, attempt: claim.attempt };
+
+          let elsewhere = 0;
+          for (const id of wantedRuns(this.spec, BASELINE, undecided, records)) {
+            if (jobs.size >= workers) break;
+            if (jobs.has(key(id))) continue;
+            const record = records(id);
+            if (record?.state === "waiting" && record.lost >= LOST_LIMIT) {
+              this.#ledger.giveUp({ study: this.name, ...id }, `its runner died ${record.lost} times`);
+              changed = true;
+              continue;
+            }
+            const claim = this.#ledger.claim({ study: this.name, ...id }, self(), { seconds: LEASE_SECONDS });
+            if (!claim) {
+              ++elsewhere;
+              continue;
+            }
+            if (claim.orphan) killWorker(claim.orphan);
+            const job = this.#start(claim, this.#arm(id.arm), queue);
+            jobs.set(key(id), job);
+            yield { type: "started", arm: id.arm, seed: id.seed, attempt: claim.attempt };
+          }
+          if (changed) continue;
+          if (jobs.size === 0 && elsewhere === 0) return;
+          if (jobs.size === 0 && elsewhere !== waiting) yield { type: "waiting", runs: elsewhere };
+          waiting = jobs.size === 0 ? elsewhere : 0;
         }
-        if (jobs.size === 0 && elsewhere === 0) {
-          if (lastLook !== 0) return;
-          continue;
-        }
-        if (jobs.size === 0 && elsewhere !== waiting) yield { type: "waiting", runs: elsewhere };
-        waiting = jobs.size === 0 ? elsewhere : 0;
 
         for (const happening of await queue.take(jobs.size === 0 ? POLL_MS : REPORTS_MS)) {
           const { job } = happening;
@@ -360,19 +372,20 @@ export class Study implements Disposable {
             yield { type: "report", arm, seed, report: happening.report };
             continue;
           }
-          jobs.delete(key(job.claim));
+          changed = true;
           if (happening.type === "failed") {
-            this.#ledger.release(job.claim);
-            if (happening.error === job.abort.signal.reason) continue; // the claim was lost
-            throw happening.error;
+            if (happening.error !== job.abort.signal.reason) throw happening.error;
+            jobs.delete(key(job.claim)); // the claim was lost
+            continue;
           }
           this.#flush(job);
           const { outcome } = happening;
-          const failures = (records(job.claim)?.failures ?? 0) + (outcome.ok ? 0 : 1);
+          const failures = (this.#view.records()(job.claim)?.failures ?? 0) + (outcome.ok ? 0 : 1);
           const again = !outcome.ok && outcome.retry && failures < this.spec.attempts;
           const giveUp = outcome.ok || again ? undefined : outcome.message;
-          if (this.#ledger.tell(job.claim, outcome, giveUp))
-            yield { type: "ended", arm, seed, attempt, outcome, again };
+          const counts = this.#ledger.tell(job.claim, outcome, giveUp);
+          jobs.delete(key(job.claim));
+          if (counts) yield { type: "ended", arm, seed, attempt, outcome, again };
         }
       }
     } finally {
@@ -430,7 +443,8 @@ export class Study implements Disposable {
       this.#flush(job);
       this.#ledger.release(job.claim);
     } catch {
-      // Another process takes the claim over when this one is gone.
+      // Another process takes the claim over when this one is gone; this one gives it back when it goes on.
+      this.#held.push(job.claim);
     }
   }
 

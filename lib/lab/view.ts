@@ -1,6 +1,6 @@
 // What a lab knows of a study, read from its ledger: arms, runs, noise and verdicts. Nothing here changes anything.
 
-import type { Ledger } from "./ledger.js";
+import type { Ledger, RunRecord as LedgerRun } from "./ledger.js";
 import { type NoiseFloor, noiseFloorOf } from "./noise.js";
 import {
   type Comparison,
@@ -43,12 +43,20 @@ function key(id: RunId): string {
   return `${id.seed} ${id.arm}`;
 }
 
+function recordOf({ key: { arm, seed }, state, claims, attempts, lost, outcome }: LedgerRun): RunRecord {
+  const failures = attempts - (state === "done" ? 1 : 0);
+  return { arm, seed, state, attempts: claims, failures, lost, outcome };
+}
+
 /** A study as its ledger has it. */
 export class StudyView {
   readonly spec: Spec;
   readonly #ledger: Ledger;
   /** Verdicts by the pairs that they are of: the same pairs always have the same one. */
   readonly #judged = new Map<string, Verdict>();
+  /** Runs as they were at the last look, and the last event that changed one of them. */
+  readonly #known = new Map<string, RunRecord>();
+  #event = 0;
 
   constructor(ledger: Ledger, spec: Spec) {
     this.#ledger = ledger;
@@ -71,16 +79,17 @@ export class StudyView {
   }
 
   runs(): RunRecord[] {
-    return this.#ledger.runs(this.name).map(({ key: { arm, seed }, state, claims, attempts, outcome }) => {
-      const failures = attempts - (state === "done" ? 1 : 0);
-      return { arm, seed, state, attempts: claims, failures, outcome };
-    });
+    return this.#ledger.runs(this.name).map(recordOf);
   }
 
-  /** All runs as they are now, to look up. */
+  /** All runs as they are now, to look up. Reads only what has changed since the last time. */
   records(): Records {
-    const known = new Map(this.runs().map((run) => [key(run), run]));
-    return (id) => known.get(key(id));
+    for (const run of this.#ledger.runs(this.name, this.#event)) {
+      const record = recordOf(run);
+      this.#known.set(key(record), record);
+      this.#event = Math.max(this.#event, run.event);
+    }
+    return (id) => this.#known.get(key(id));
   }
 
   reports(id: RunId): readonly Report[] {
@@ -124,7 +133,7 @@ export class StudyView {
       runs: this.runs(),
       noise: this.noise(records),
       verdicts,
-      finished: wantedRuns(this.spec, BASELINE, open, records).length === 0,
+      finished: wantedRuns(this.spec, BASELINE, open, records).next().done === true,
     };
   }
 }

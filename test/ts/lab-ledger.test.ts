@@ -102,7 +102,18 @@ describe("a run", () => {
     expect(ledger.claim(key, self(), lease)).toBeNull();
     expect(ledger.giveUp(key, "late")).toBe(false);
     expect(ledger.runs("s")).toEqual([
-      { key, state: "done", attempts: 1, claims: 1, outcome: success(0.25), reason: null, owner: null, worker: null },
+      {
+        key,
+        state: "done",
+        attempts: 1,
+        claims: 1,
+        lost: 0,
+        event: 8,
+        outcome: success(0.25),
+        reason: null,
+        owner: null,
+        worker: null,
+      },
     ]);
     expect(ledger.reports(key)).toEqual([
       { index: 1, values: { loss: 3 } },
