@@ -65,7 +65,7 @@ export type StudyEvent =
   /** A run of a process that is gone was taken over. */
   | { readonly type: "takeover"; readonly arm: string; readonly seed: number }
   | { readonly type: "noise"; readonly floor: NoiseFloor }
-  /** A comparison with one pair more; `verdict.final` says whether it is decided. */
+  /** A comparison with more pairs; `verdict.final` says whether it is decided. */
   | { readonly type: "verdict"; readonly verdict: Verdict }
   /** All that is left is at work in other processes. */
   | { readonly type: "waiting"; readonly runs: number };
@@ -295,6 +295,7 @@ export class Study implements Disposable {
     const told = { noise: false, verdicts: new Map<string, number>() };
     let lastLook = Number.NEGATIVE_INFINITY;
     let lastFlush = lastLook;
+    let nextInterval = lastLook;
     let waiting = 0;
     /** Whether something has happened that may want other runs. */
     let changed = true;
@@ -330,8 +331,14 @@ export class Study implements Disposable {
           }
           const undecided: Comparison[] = [];
           for (const comparison of comparisons()) {
+            if (!this.#view.isFinal(comparison, records)) {
+              undecided.push(comparison);
+              // With many pairs an interval takes seconds: it may take a tenth of the time.
+              if (performance.now() < nextInterval) continue;
+            }
+            const begun = performance.now();
             const verdict = this.#view.verdict(comparison, records);
-            if (!verdict.final) undecided.push(comparison);
+            nextInterval = performance.now() + 10 * (performance.now() - begun);
             if (verdict.ran === (told.verdicts.get(comparison.name) ?? 0)) continue;
             told.verdicts.set(comparison.name, verdict.ran);
             if (verdict.final) this.#record(verdict);

@@ -89,15 +89,8 @@ function bound(value: number): number | null {
   return Number.isFinite(value) ? value : null;
 }
 
-/**
- * Judges a comparison by the pairs whose runs have ended. The same pairs give the same verdict, whatever the order in
- * which they ended.
- *
- * Pairs with a failed run say nothing about the gain, but a proposal of which more runs fail than of the baseline is
- * never called better or equivalent: its gain would be that of its lucky seeds.
- */
-export function judge(spec: Spec, comparison: Comparison, pairs: readonly Pair[]): Verdict {
-  const { name, baseline, proposal } = comparison;
+/** What the pairs decide, without what takes longer: interval and p. */
+function decided(spec: Spec, comparison: Comparison, pairs: readonly Pair[]) {
   const design = designOf(spec, comparison);
   const whole = pairs.filter((pair) => pair.gain !== null);
   const gains = whole.map((pair) => pair.gain!);
@@ -112,6 +105,25 @@ export function judge(spec: Spec, comparison: Comparison, pairs: readonly Pair[]
     const reason = `${failures.proposal} of its runs failed, ${failures.baseline} of the baseline's`;
     stop = usedUp ? { ...stop, verdict: "undecided", reason } : null;
   }
+  return { design, gains, failures, usedUp, stop };
+}
+
+/** Whether no further pair is wanted: the verdict's `final`, in a hundredth of the time. */
+export function isFinal(spec: Spec, comparison: Comparison, pairs: readonly Pair[]): boolean {
+  const { stop, usedUp } = decided(spec, comparison, pairs);
+  return stop !== null || usedUp;
+}
+
+/**
+ * Judges a comparison by the pairs whose runs have ended. The same pairs give the same verdict, whatever the order in
+ * which they ended.
+ *
+ * Pairs with a failed run say nothing about the gain, but a proposal of which more runs fail than of the baseline is
+ * never called better or equivalent: its gain would be that of its lucky seeds.
+ */
+export function judge(spec: Spec, comparison: Comparison, pairs: readonly Pair[]): Verdict {
+  const { name, baseline, proposal } = comparison;
+  const { design, gains, failures, usedUp, stop } = decided(spec, comparison, pairs);
   const used = gains.slice(0, stop?.pairs ?? gains.length);
   const interval = repeatedInterval(used, design);
   const gain = used.length === 0 ? null : used.reduce((sum, value) => sum + value, 0) / used.length;

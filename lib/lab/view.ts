@@ -5,6 +5,7 @@ import { type NoiseFloor, noiseFloorOf } from "./noise.js";
 import {
   type Comparison,
   noiseValues,
+  type Pair,
   pairsOf,
   type Records,
   type RunId,
@@ -13,7 +14,7 @@ import {
 } from "./schedule.js";
 import { BASELINE, type Spec } from "./spec.js";
 import type { Config, Report } from "./task.js";
-import { judge, type Verdict } from "./verdict.js";
+import { isFinal, judge, type Verdict } from "./verdict.js";
 
 /** A setting that a study runs. */
 export interface Arm {
@@ -39,6 +40,11 @@ export interface StudyState {
   readonly finished: boolean;
 }
 
+/** The same pairs always have the same verdict. */
+function idOf(comparison: Comparison, pairs: readonly Pair[]): string {
+  return `${comparison.name} ${pairs.length}`;
+}
+
 function key(id: RunId): string {
   return `${id.seed} ${id.arm}`;
 }
@@ -52,8 +58,9 @@ function recordOf({ key: { arm, seed }, state, claims, attempts, lost, outcome }
 export class StudyView {
   readonly spec: Spec;
   readonly #ledger: Ledger;
-  /** Verdicts by the pairs that they are of: the same pairs always have the same one. */
+  /** Verdicts by the pairs that they are of. */
   readonly #judged = new Map<string, Verdict>();
+  readonly #final = new Map<string, boolean>();
   /** Runs as they were at the last look, and the last event that changed one of them. */
   readonly #known = new Map<string, RunRecord>();
   #event = 0;
@@ -101,9 +108,21 @@ export class StudyView {
     return values.length < 2 ? null : noiseFloorOf(this.spec, values);
   }
 
+  /** Whether a comparison wants no more pairs: its verdict's `final`, in less time. */
+  isFinal(comparison: Comparison, records: Records): boolean {
+    const pairs = pairsOf(this.spec, comparison, records);
+    const id = idOf(comparison, pairs);
+    let final = this.#judged.get(id)?.final ?? this.#final.get(id);
+    if (final === undefined) {
+      final = isFinal(this.spec, comparison, pairs);
+      this.#final.set(id, final);
+    }
+    return final;
+  }
+
   verdict(comparison: Comparison, records: Records): Verdict {
     const pairs = pairsOf(this.spec, comparison, records);
-    const id = `${comparison.name} ${pairs.length}`;
+    const id = idOf(comparison, pairs);
     let verdict = this.#judged.get(id);
     if (!verdict) {
       verdict = judge(this.spec, comparison, pairs);
