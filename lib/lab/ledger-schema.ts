@@ -1,7 +1,7 @@
 // The tables of a lab's file. They are public: docs describe them, and queries read them.
 
 import { BellowsError, LedgerError } from "../errors.js";
-import type { Connection } from "./sqlite.js";
+import { Connection, textOf } from "./sqlite.js";
 
 /** "bwLb", in the header of the file: what tells a ledger from other databases. */
 export const APPLICATION_ID = 0x62774c62;
@@ -152,6 +152,38 @@ export function createState(connection: Connection): void {
   connection.exec(STATE);
 }
 
+/** What the file says that its tables are: texts by type and name. Null for a text that is not UTF-8. */
+function definitions(connection: Connection): Map<string, string | null> {
+  const rows = connection.rows("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL");
+  return new Map(rows.map(([type, name, sql]) => [`${textOf(type)} ${textOf(name)}`, textOf(sql)]));
+}
+
+let wanted: Map<string, string | null> | null = null;
+
+/**
+ * Refuses a file whose tables are not the ones that this code makes; others beside them are left alone. Damage there
+ * would be met by every query, and the binding ends the process at a column whose name is not UTF-8.
+ */
+function checkDefinitions(connection: Connection): void {
+  if (wanted === null) {
+    const model = Connection.open(":memory:", "create", 0);
+    for (const step of MIGRATIONS) step(model);
+    wanted = definitions(model);
+    model.close();
+  }
+  const there = definitions(connection);
+  const changed = [...wanted].find(([name, text]) => there.get(name) !== text);
+  const [name] = changed ?? [...there].find(([, text]) => text === null) ?? [];
+  if (name === undefined) return;
+  const { path } = connection;
+  throw new LedgerError(`${path} is damaged: its ${name} is not what it was made as`, {
+    op: "ledger.open",
+    path,
+    received: `another ${name}`,
+    expected: "the tables of a ledger",
+  });
+}
+
 /** The version of a file's tables; 0 for an empty file. Throws for what is no ledger, or a later version's. */
 function versionOf(connection: Connection): number {
   const application = Number(connection.pragma("application_id"));
@@ -181,7 +213,10 @@ function versionOf(connection: Connection): number {
 /** Refuses what a reader cannot read. */
 export function checkVersion(connection: Connection): void {
   const version = versionOf(connection);
-  if (version === SCHEMA_VERSION) return;
+  if (version === SCHEMA_VERSION) {
+    checkDefinitions(connection);
+    return;
+  }
   const { path } = connection;
   throw new LedgerError(
     version === 0 ? `${path} is an empty file` : `${path} has tables of version ${version}: open it for writing once`,
@@ -199,7 +234,10 @@ export function migrate(connection: Connection): void {
   // A database of somebody else's is refused before anything in it is changed.
   versionOf(connection);
   switchToLog(connection);
-  if (versionOf(connection) === SCHEMA_VERSION) return;
+  if (versionOf(connection) === SCHEMA_VERSION) {
+    checkDefinitions(connection);
+    return;
+  }
   connection.write(true, () => {
     // Somebody may have done it meanwhile.
     const version = versionOf(connection);

@@ -45,8 +45,10 @@ const checksum = (columns: readonly unknown[]) =>
 /** Changes a file behind the ledger's back. */
 function plant(path: string, sql: string): void {
   const db = new Libsql(path);
+  const guards = db.prepare("SELECT sql FROM sqlite_schema WHERE type = 'trigger'").all() as { sql: string }[];
   db.exec("DROP TRIGGER events_stay; DROP TRIGGER events_remain;");
   db.exec(sql);
+  for (const guard of guards) db.exec(guard.sql);
   db.close();
 }
 
@@ -227,6 +229,31 @@ describe("a damaged row of the state", () => {
 });
 
 describe("a damaged file", () => {
+  // A damaged name of a column would end the process in the binding.
+  test("with other tables", () => {
+    for (const change of [
+      "ALTER TABLE runs RENAME COLUMN reason TO why",
+      "DROP TABLE verdicts",
+      "DROP TRIGGER events_stay",
+    ]) {
+      const path = written(1);
+      const db = new Libsql(path);
+      db.exec(change);
+      db.close();
+      expect(() => Ledger.open(path)).toThrow(/is damaged/);
+      expect(() => Ledger.open(path, { readonly: true })).toThrow(/is damaged/);
+    }
+    const path = written(1);
+    const bytes = readFileSync(path, "latin1");
+    writeFileSync(path, bytes.replaceAll("cpu_seconds REAL", "cpu_\xffeconds REAL"), "latin1");
+    expect(() => Ledger.open(path)).toThrow(/is damaged/);
+    const other = written(1);
+    const guest = new Libsql(other);
+    guest.exec("CREATE VIEW mine AS SELECT value FROM results; CREATE INDEX results_value ON results (value)");
+    guest.close();
+    expect(look(other).found).toEqual([]);
+  });
+
   test("cut short", () => {
     const path = written(40);
     const bytes = readFileSync(path);
@@ -259,7 +286,7 @@ describe("a damaged file", () => {
     const path = written(12);
     const bytes = readFileSync(path);
     const next = random(first);
-    for (let round = 0; round < 150; ++round) {
+    for (let round = 0; round < 30; ++round) {
       const damaged = Buffer.from(bytes);
       const hits = 1 + Math.floor(next() * 8);
       for (let hit = 0; hit < hits; ++hit) damaged[Math.floor(next() * damaged.length)] = Math.floor(next() * 256);
