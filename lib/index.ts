@@ -23,6 +23,9 @@ export type {
   Shares,
   VersusRandom,
 } from "./events.js";
+export { type MatchArguments, type MatchGame, type MatchResult, playMatch } from "./match/match.js";
+export { type OpeningArguments, randomOpenings } from "./match/openings.js";
+export { Player, type PlayerSpec, type PolicyPlayer, parseReferencePlayer } from "./match/player.js";
 export * from "./names.gen.js";
 export { resolveOptions } from "./options.js";
 export type { MemoryRoof, ProfileRow, Roof } from "./profile.js";

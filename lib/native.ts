@@ -127,7 +127,8 @@ export interface NativeEngine {
   certify(): Promise<NativeCertificate>;
   versusRandom(games: number, argmax: boolean): Promise<{ first: Shares; second: Shares }>;
   policy(moves: readonly string[]): Promise<NativePolicy>;
-  save(bundlePool: boolean, metadata: readonly (readonly [string, string])[]): Promise<ArrayBuffer>;
+  /** bundle: everything; state: without the opponents' weights; policy: the weights alone. */
+  save(what: "bundle" | "state" | "policy", metadata: readonly (readonly [string, string])[]): Promise<ArrayBuffer>;
   load(bytes: Uint8Array): Promise<void>;
   poolSnapshots(): Promise<readonly number[]>;
   poolGet(slot: number): Promise<{ snapshot: number; weights: Float32Array }>;
@@ -178,6 +179,8 @@ export interface NativePosition {
   /** 0 the game goes on, 1 the player who just moved has won, 2 drawn. */
   readonly result: number;
   readonly legal: readonly { readonly action: number; readonly symbol: string }[];
+  /** The same for positions that are equal up to a left-right reflection, whatever moves led there. */
+  readonly canonical: string;
 }
 
 export interface NativeFile {
@@ -224,6 +227,36 @@ export interface NativeBenchRow {
   readonly updateSeconds: number;
 }
 
+/** A player of a match: one of the engine's, or a network with its options and its checkpoint or policy file. */
+export type NativePlayer =
+  | { readonly kind: string; readonly strength: number }
+  | {
+      readonly kind: "policy";
+      readonly game: string;
+      readonly entries: readonly NativeEntry[];
+      readonly file: Uint8Array;
+      readonly argmax: boolean;
+      readonly temperature: number;
+    };
+
+/** Games in order, as columns. */
+export interface NativePlayed {
+  /** One byte a game, for the first player: 0 won, 1 drawn, 2 lost. */
+  readonly results: ArrayBuffer;
+  /** One byte a game: moves made after the opening. */
+  readonly plies: ArrayBuffer;
+  /** `maxPlies` of the game a row: the symbols of those moves. */
+  readonly moves: ArrayBuffer;
+}
+
+export interface NativeMatch {
+  readonly result: Promise<NativePlayed>;
+  /** Games that are over. */
+  done(): number;
+  /** Makes the result reject with CANCELLED soon. */
+  cancel(): void;
+}
+
 type Outcome<K extends string, T> =
   | ({ readonly ok: true } & { readonly [key in K]: T })
   | { readonly ok: false; readonly error: NativeError };
@@ -250,6 +283,16 @@ export interface NativeAddon {
   benchRow(samples: Float64Array): Outcome<"row", NativeBenchRow>;
   /** The clock of events, in ns. */
   clock(): number;
+  /** Plays the games `first` to `first + games - 1` on a thread of its own. */
+  match(request: {
+    game: string;
+    players: readonly [NativePlayer, NativePlayer];
+    openings: readonly string[];
+    first: number;
+    games: number;
+    seed: number;
+    threads: number;
+  }): NativeMatch;
 }
 
 let loaded: { readonly addon: NativeAddon; readonly path: string } | undefined;

@@ -295,6 +295,11 @@ bw_status bw_selfplay_save(bw_selfplay* selfplay, bool bundle_pool, const bw_met
   return status;
 }
 
+bw_status bw_selfplay_save_policy(bw_selfplay* selfplay, const bw_metadata* extra, int extra_count, uint8_t** bytes,
+                                  size_t* size, bw_error* error) {
+  return bw_run_save_policy(selfplay->run, extra, extra_count, bytes, size, error);
+}
+
 bw_status bw_selfplay_load(bw_selfplay* selfplay, const uint8_t* bytes, size_t size, bw_error* error) {
   return bw_run_load(selfplay->run, bytes, size, error);
 }

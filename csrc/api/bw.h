@@ -15,6 +15,7 @@
 #include "../core/status.h"
 #include "../games/registry.h"
 #include "../judge/best_response.h"
+#include "../judge/match.h"
 #include "../train/config.h"
 #include "../train/metrics.h"
 #include "../train/playouts.h"
@@ -55,6 +56,37 @@ bw_status bw_library_info(bool measure_peaks, bw_info* info, bw_error* error);
 // on `threads` threads (0: all). The same numbers for any number of threads. BW_OPTION names a bad argument.
 bw_status bw_game_playouts(const char* game, const char* moves, int64_t games, uint64_t seed, int threads,
                            bw_playouts* totals, bw_error* error);
+
+// ---- matches ----
+
+// Who plays: a network, or a player of judge/players/players.def.
+typedef struct bw_player_spec {
+  const char* kind;     // "policy", or a name of players.def
+  int64_t strength;     // of the others: depth, simulations; 0 is the default
+  bw_config config;     // of a policy: its game and net (checked)
+  const uint8_t* file;  // of a policy: a checkpoint or policy file, borrowed
+  size_t file_bytes;    //
+  bool argmax;          // of a policy: its most probable move (the lowest among equals), or one that it samples
+  double temperature;   // of sampling, from 0.01 to 100
+} bw_player_spec;
+
+typedef struct bw_match_request {
+  const char* game;
+  bw_player_spec players[2];
+  const char* const* openings;  // [opening_count], as bw_game_parse takes them; none of them may end the game
+  int64_t opening_count;        // 0: the start position
+  int64_t first, games;         // games first .. first + games - 1, see judge/match.h
+  uint64_t seed;
+  int threads;  // 0: all
+  bool (*cancelled)(void* context);
+  void (*progress)(void* context, int64_t done);
+  void* context;
+} bw_match_request;
+
+// Plays. Policies are evaluated in fp32. The arrays are as in judge/match.h; moves[games][max_plies] are symbols
+// instead of actions. The same games for any number of threads. BW_OPTION names "game.name", "openings" (error->step is
+// its index), "players" (error->step is 0 or 1) with what is wrong there, "games", "threads".
+bw_status bw_match_run(const bw_match_request* request, uint8_t* results, uint8_t* plies, char* moves, bw_error* error);
 
 // ---- planning ----
 
@@ -134,6 +166,11 @@ bw_status bw_selfplay_versus_random(bw_selfplay* run, int64_t games, bool argmax
 // metadata ("opponents" = comma-separated snapshot numbers). *bytes is malloc'ed, the caller frees it.
 bw_status bw_selfplay_save(bw_selfplay* run, bool bundle_pool, const bw_metadata* extra, int extra_count,
                            uint8_t** bytes, size_t* size, bw_error* error);
+
+// The weights alone, as a policy file: what a match or an application needs of a trained run. Loading it as a run
+// fails.
+bw_status bw_selfplay_save_policy(bw_selfplay* run, const bw_metadata* extra, int extra_count, uint8_t** bytes,
+                                  size_t* size, bw_error* error);
 
 // Restores a state into a run that was created from the same config. Everything is checked before anything is
 // changed. Without bundled opponents, the caller gives each pool member back with bw_selfplay_pool_put afterwards.

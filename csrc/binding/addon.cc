@@ -19,6 +19,7 @@
 #include "convert.h"
 #include "engine.h"
 #include "errors.h"
+#include "matches.h"
 #include "worker.h"
 
 namespace bellows {
@@ -134,7 +135,7 @@ struct alignas(16) State {
   unsigned char bytes[BW_GAME_MAX_STATE_BYTES];
 };
 
-// position(game, moves): {ok, position: {board, ply, result, legal: [{action, symbol}]}} | {ok, error}
+// position(game, moves): {ok, position: {board, ply, result, legal: [{action, symbol}], canonical}} | {ok, error}
 Napi::Value Position(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   if (!info[0].IsString() || !info[1].IsString()) return WrongArguments(env, "position(game, moves)");
@@ -165,6 +166,10 @@ Napi::Value Position(const Napi::CallbackInfo& info) {
     legal.Set(legal.Length(), entry);
   }
   position.Set("legal", legal);
+  State mirrored = state;
+  game->mirror(mirrored.bytes);
+  const uint64_t keys[2] = {game->key(state.bytes), game->key(mirrored.bytes)};
+  position.Set("canonical", std::to_string(keys[0] < keys[1] ? keys[0] : keys[1]));
   return Success(env, "position", position);
 }
 
@@ -315,6 +320,7 @@ static Napi::Value Initialize(Napi::Env env, Napi::Object exports) {
   Export<Promises<BenchRun>>(env, exports, "benchRun");
   Export<Gives<BenchRow>>(env, exports, "benchRow");
   Export<Clock>(env, exports, "clock");
+  Export<Gives<Match>>(env, exports, "match");
   return exports;
 }
 

@@ -352,31 +352,37 @@ Napi::Value Engine::Policy(const Napi::CallbackInfo& info) {
                        }));
 }
 
-// save(bundlePool, [[key, value]]): the state as an ArrayBuffer of safetensors.
+// save(what, [[key, value]]): an ArrayBuffer of safetensors. what: "bundle", the state; "state", the same without the
+// opponents' weights; "policy", the weights alone.
 Napi::Value Engine::Save(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  if (!info[0].IsBoolean() || !info[1].IsArray()) return WrongArguments(env, "save(bundlePool, [[key, value]])");
-  bool bundle = info[0].As<Napi::Boolean>().Value();
+  if (!info[0].IsString() || !info[1].IsArray()) return WrongArguments(env, "save(what, [[key, value]])");
+  std::string what = info[0].As<Napi::String>().Utf8Value();
   std::vector<std::pair<std::string, std::string>> extra;
   Napi::Array pairs = info[1].As<Napi::Array>();
   for (uint32_t i = 0; i < pairs.Length(); ++i) {
     std::vector<std::string> pair;
     if (!ReadStrings(pairs.Get(i), &pair)) return env.Undefined();
-    if (pair.size() != 2) return WrongArguments(env, "save(bundlePool, [[key, value]])");
+    if (pair.size() != 2) return WrongArguments(env, "save(what, [[key, value]])");
     extra.emplace_back(pair[0], pair[1]);
   }
   std::shared_ptr<EngineState> state = state_;
   return Post(env, MakeJob<Bytes>(
                        "selfplay.save",
-                       [state, bundle, extra](Bytes& bytes, bw_error* error) -> bw_status {
+                       [state, what, extra](Bytes& bytes, bw_error* error) -> bw_status {
                          std::vector<bw_metadata> metadata;
                          for (const auto& pair : extra) {
                            BW_TRY(CheckText(pair.first, "selfplay.save", "metadata", error));
                            BW_TRY(CheckText(pair.second, "selfplay.save", pair.first.c_str(), error));
                            metadata.push_back({pair.first.c_str(), pair.second.c_str()});
                          }
-                         return bw_selfplay_save(state->run, bundle, metadata.data(), static_cast<int>(metadata.size()),
-                                                 &bytes.data, &bytes.size, error);
+                         const int count = static_cast<int>(metadata.size());
+                         if (what == "policy") {
+                           return bw_selfplay_save_policy(state->run, metadata.data(), count, &bytes.data, &bytes.size,
+                                                          error);
+                         }
+                         return bw_selfplay_save(state->run, what == "bundle", metadata.data(), count, &bytes.data,
+                                                 &bytes.size, error);
                        },
                        [](Napi::Env e, Bytes& bytes) { return OwnedBuffer(e, bytes.Release(), bytes.size); }));
 }

@@ -24,6 +24,8 @@ enum bw_stream {
   BW_STREAM_POOL = 6,      // a = snapshot counter, b = 0: reservoir eviction
   BW_STREAM_OPPONENT = 7,  // a = iteration, b = 0: opponent of the iteration
   BW_STREAM_PLAYOUT = 8,   // a = game number, b = tries / 24 (kernels/playouts.k.h)
+  BW_STREAM_MATCH = 9,     // a = game number of a match, b = ply: all the chance of a choice (judge/match.h)
+  BW_STREAM_SEARCH = 10,   // seed = drawn for a choice, a = simulation, b = block of four words
 };
 
 typedef struct bw_random4 {

@@ -12,6 +12,7 @@
 
 #include "../device/device.h"
 #include "../device/plan.h"
+#include "../games/registry.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -110,6 +111,10 @@ void bw_net_forward(bw_device* device, const bw_net* net, const bw_activations* 
 // What a forward pass left in act->head, as to[rows][actions + 1]: logits, then the value.
 bw_status bw_net_download_head(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows, float* to,
                                bw_error* error);
+// head[count][actions + 1] (logits, value) of `count` states, state_bytes apart, act->max_rows at a time.
+// features: u16 [max_rows][1 + max_features] of host memory, for staging.
+bw_status bw_net_infer(bw_device* device, const bw_net* net, const bw_activations* act, const bw_game* game,
+                       uint16_t* features, const void* states, int64_t count, float* head, bw_error* error);
 // act->dhead -> the gradients of all activations, after a forward pass of the same rows. Row by row as well.
 void bw_net_backward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows);
 // The gradients of the activations -> net->gradients (overwritten). To be called inside a BW_GROUP_INDEPENDENT.

@@ -10,6 +10,7 @@
 #include "run.h"
 
 static const char kFormat[] = "bellows-selfplay-1";
+static const char kPolicyFormat[] = "bellows-policy-1";
 
 // 2^53: what a JavaScript number counts exactly, and far from overflow.
 static const int64_t kMaxCounter = (int64_t)1 << 53;
@@ -46,6 +47,20 @@ static void free_buffers(save_buffers* b) {
   free(b->members);
 }
 
+// Returns how many tensors there are.
+static int put_weights(const bw_net_layout* layout, const float* weights, bw_tensor* tensors) {
+  for (int i = 0; i < layout->tensor_count; ++i) {
+    const bw_net_tensor* t = &layout->tensors[i];
+    tensors[i] = (bw_tensor){.name = t->name,
+                             .dtype = BW_F32,
+                             .rank = t->rank,
+                             .shape = {t->shape[0], t->shape[1]},
+                             .data = weights + t->offset,
+                             .bytes = (size_t)(t->shape[0] * t->shape[1]) * sizeof(float)};
+  }
+  return layout->tensor_count;
+}
+
 static bw_status save(bw_run* run, bool bundle_pool, const bw_metadata* extra, int extra_count, save_buffers* b,
                       uint8_t** bytes, size_t* size, bw_error* error) {
   const size_t n = (size_t)run->layout.parameters;
@@ -65,16 +80,7 @@ static bw_status save(bw_run* run, bool bundle_pool, const bw_metadata* extra, i
   BW_TRY(bw_run_weights(run, &weights, error));
   BW_TRY(bw_run_download_parameters(run, b->first, run->first_moment, error));
   BW_TRY(bw_run_download_parameters(run, b->second, run->second_moment, error));
-  int count = 0;
-  for (int i = 0; i < run->layout.tensor_count; ++i) {
-    const bw_net_tensor* t = &run->layout.tensors[i];
-    b->tensors[count++] = (bw_tensor){.name = t->name,
-                                      .dtype = BW_F32,
-                                      .rank = t->rank,
-                                      .shape = {t->shape[0], t->shape[1]},
-                                      .data = weights + t->offset,
-                                      .bytes = (size_t)(t->shape[0] * t->shape[1]) * sizeof(float)};
-  }
+  int count = put_weights(&run->layout, weights, b->tensors);
   b->tensors[count++] = (bw_tensor){.name = "optimizer.first_moment",
                                     .dtype = BW_F32,
                                     .rank = 1,
@@ -123,6 +129,30 @@ bw_status bw_run_save(bw_run* run, bool bundle_pool, const bw_metadata* extra, i
   save_buffers buffers = {0};
   const bw_status status = save(run, bundle_pool, extra, extra_count, &buffers, bytes, size, error);
   free_buffers(&buffers);
+  return status;
+}
+
+bw_status bw_run_save_policy(bw_run* run, const bw_metadata* extra, int extra_count, uint8_t** bytes, size_t* size,
+                             bw_error* error) {
+  const float* weights = NULL;
+  BW_TRY(bw_run_weights(run, &weights, error));
+  const size_t tensor_bytes = (size_t)run->layout.tensor_count * sizeof(bw_tensor);
+  bw_tensor* tensors = calloc(1, tensor_bytes);
+  bw_metadata* metadata = calloc(2 + (size_t)extra_count, sizeof *metadata);
+  bw_status status = BW_OK;
+  if (tensors && metadata) {
+    char iteration[24];
+    snprintf(iteration, sizeof iteration, "%" PRId64, run->iteration);
+    metadata[0] = (bw_metadata){.key = "format", .value = kPolicyFormat};
+    metadata[1] = (bw_metadata){.key = "iteration", .value = iteration};
+    for (int i = 0; i < extra_count; ++i) metadata[2 + i] = extra[i];
+    const int count = put_weights(&run->layout, weights, tensors);
+    status = bw_safetensors_write(tensors, count, metadata, 2 + extra_count, bytes, size, error);
+  } else {
+    status = bw_fail_memory(error, "save", "the policy", tensor_bytes, 0);
+  }
+  free(tensors);
+  free(metadata);
   return status;
 }
 
@@ -202,6 +232,17 @@ static bw_status check_numbers(const char* name, const bw_tensor* tensor, bool s
   return BW_OK;
 }
 
+bw_status bw_read_weights(const bw_net_layout* layout, const bw_safetensors* file, float* weights, bw_error* error) {
+  bw_tensor tensor;
+  for (int i = 0; i < layout->tensor_count; ++i) {
+    const bw_net_tensor* t = &layout->tensors[i];
+    BW_TRY(find_tensor(file, t->name, t->rank, t->shape[0], t->shape[1], &tensor, error));
+    BW_TRY(check_numbers(t->name, &tensor, false, error));
+    memcpy(weights + t->offset, tensor.data, tensor.bytes);
+  }
+  return BW_OK;
+}
+
 static bw_status load(bw_run* run, const bw_safetensors* file, float* staging, bw_member* members, bw_error* error) {
   const int64_t n = run->layout.parameters;
   const char* format = bw_safetensors_metadata(file, "format");
@@ -217,13 +258,8 @@ static bw_status load(bw_run* run, const bw_safetensors* file, float* staging, b
   int member_count = 0;
   BW_TRY(read_members(run, file, values[4], members, &member_count, error));
 
-  bw_tensor first, second, tensor, pool;
-  for (int i = 0; i < run->layout.tensor_count; ++i) {
-    const bw_net_tensor* t = &run->layout.tensors[i];
-    BW_TRY(find_tensor(file, t->name, t->rank, t->shape[0], t->shape[1], &tensor, error));
-    BW_TRY(check_numbers(t->name, &tensor, false, error));
-    memcpy(staging + t->offset, tensor.data, tensor.bytes);
-  }
+  bw_tensor first, second, pool;
+  BW_TRY(bw_read_weights(&run->layout, file, staging, error));
   BW_TRY(find_tensor(file, "optimizer.first_moment", 1, n, 1, &first, error));
   BW_TRY(find_tensor(file, "optimizer.second_moment", 1, n, 1, &second, error));
   BW_TRY(check_numbers("optimizer.first_moment", &first, false, error));

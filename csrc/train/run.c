@@ -7,6 +7,19 @@
 
 #include "schedule.h"
 
+bw_net_shape bw_config_net_shape(const bw_config* config) {
+  const bw_game* game = bw_game_at(config->game_name);
+  return (bw_net_shape){.kind = config->net_kind == BW_NET_MLP ? BW_NET_KIND_MLP : BW_NET_KIND_RESMLP,
+                        .inputs = game->inputs,
+                        .actions = game->actions,
+                        .width = config->net_width,
+                        .depth = config->net_depth,
+                        .planes = game->planes,
+                        .max_features = game->max_features,
+                        .wdl = config->net_value == BW_VALUE_WDL,
+                        .draw_value = config->rollout_draw_reward};
+}
+
 // ---- memory ----
 
 static void plan_rollout(bw_run* run) {
@@ -97,16 +110,7 @@ bw_status bw_run_plan(bw_run* run, const bw_config* config, bw_device* device, b
   if (max_samples(config, run->game) > INT32_MAX) {
     return bw_fail_option(error, "plan", "rollout.games", "too many", "at most 2^31 moves in an iteration");
   }
-  bw_net_layout_make(&run->layout,
-                     (bw_net_shape){.kind = config->net_kind == BW_NET_MLP ? BW_NET_KIND_MLP : BW_NET_KIND_RESMLP,
-                                    .inputs = run->game->inputs,
-                                    .actions = run->game->actions,
-                                    .width = config->net_width,
-                                    .depth = config->net_depth,
-                                    .planes = run->game->planes,
-                                    .max_features = run->game->max_features,
-                                    .wdl = config->net_value == BW_VALUE_WDL,
-                                    .draw_value = config->rollout_draw_reward});
+  bw_net_layout_make(&run->layout, bw_config_net_shape(config));
   bw_plan_init(&run->plan, device->backend->real_bytes);
   bw_net_plan(&run->agent, &run->layout, device, &run->plan, "net", "agent", true);
   if (config->opponents_pool > 0) {
@@ -303,23 +307,7 @@ bw_status bw_run_iterate(bw_run* run, double progress, bw_iteration* out, bw_err
 // ---- inference ----
 
 bw_status bw_run_infer(bw_run* run, const void* states, int64_t count, float* head, bw_error* error) {
-  const bw_game* game = run->game;
-  bw_device* device = run->device;
-  const int64_t outputs = game->actions + 1, stride = 1 + game->max_features;
-  device->prof.group = "evaluate";
-  for (int64_t first = 0; first < count; first += run->activations.max_rows) {
-    const int64_t left = count - first;
-    const int64_t rows = left < run->activations.max_rows ? left : run->activations.max_rows;
-    for (int64_t i = 0; i < rows; ++i) {
-      uint16_t* list = run->host_features + i * stride;
-      list[0] = (uint16_t)game->features((const char*)states + (size_t)(first + i) * game->state_bytes, list + 1);
-    }
-    device->backend->upload(device, run->activations.features, run->host_features,
-                            (size_t)(rows * stride) * sizeof(uint16_t));
-    bw_group_begin(device, BW_GROUP_ROWS, rows);
-    bw_net_forward(device, &run->agent, &run->activations, rows);
-    bw_group_end(device);
-    BW_TRY(bw_net_download_head(device, &run->agent, &run->activations, rows, head + first * outputs, error));
-  }
-  return bw_device_sync(device, error);
+  run->device->prof.group = "evaluate";
+  return bw_net_infer(run->device, &run->agent, &run->activations, run->game, run->host_features, states, count, head,
+                      error);
 }

@@ -76,6 +76,9 @@ typedef struct bw_run {
   atomic_int cancelled;
 } bw_run;
 
+// The net that a config describes.
+bw_net_shape bw_config_net_shape(const bw_config* config);
+
 // Adds everything that a run of this config needs to run->plan. The run is not usable yet.
 bw_status bw_run_plan(bw_run* run, const bw_config* config, bw_device* device, bw_error* error);
 
@@ -146,5 +149,10 @@ bw_ref bw_opponents_weights(const bw_run* run, int member);  // [parameters]
 bw_status bw_run_save(bw_run* run, bool bundle_pool, const bw_metadata* extra, int extra_count, uint8_t** bytes,
                       size_t* size, bw_error* error);
 bw_status bw_run_load(bw_run* run, const uint8_t* bytes, size_t size, bw_error* error);
+// The weights alone: enough to play with, not to train on.
+bw_status bw_run_save_policy(bw_run* run, const bw_metadata* extra, int extra_count, uint8_t** bytes, size_t* size,
+                             bw_error* error);
+// The weights of a net in a file of either kind: weights[layout->parameters], in file order, all finite.
+bw_status bw_read_weights(const bw_net_layout* layout, const bw_safetensors* file, float* weights, bw_error* error);
 
 #endif

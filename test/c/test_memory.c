@@ -216,6 +216,32 @@ static bw_status playouts(bench* b, bw_error* error) {
   return bw_game_playouts("connect4", "44", 100, 1, b->on.threads, &totals, error);
 }
 
+static bw_status match(bench* b, bw_error* error) {
+  static const char* const openings[] = {"5", "12"};
+  uint8_t results[4], plies[4];
+  char moves[4 * 9];
+  bw_match_request request = {
+      .game = "tictactoe",
+      .players = {{.kind = "policy", .config = b->config, .temperature = 1}, {.kind = "mcts", .strength = 10}},
+      .openings = openings,
+      .opening_count = 2,
+      .games = 4,
+      .threads = b->on.threads};
+  request.players[0].file = b->file;
+  request.players[0].file_bytes = b->file_bytes;
+  return bw_match_run(&request, results, plies, moves, error);
+}
+
+static bw_status save_policy(bench* b, bw_error* error) {
+  const bw_metadata extra[] = {{"one", "1"}};
+  uint8_t* bytes = NULL;
+  size_t size = 0;
+  const bw_status status = bw_selfplay_save_policy(b->run, extra, 1, &bytes, &size, error);
+  CHECK((status == BW_OK) == (bytes != NULL && size > 0));
+  free(bytes);
+  return status;
+}
+
 // In this order. `same`: also when it passes, it leaves the run as it was.
 static const struct call {
   const char* name;
@@ -240,6 +266,8 @@ static const struct call {
     {"measure roof", measure_roof, true, true, -1},
     {"record", record, true, false, -1},
     {"playouts", playouts, true, true, -1},
+    {"save a policy", save_policy, true, false, -1},
+    {"match", match, true, true, -1},
 };
 enum { CALLS = sizeof kCalls / sizeof *kCalls };
 

@@ -155,7 +155,7 @@ async function engineCalls() {
   const entries = [entry("rollout.games", "64"), entry("rollout.opponents.pool", "3"), entry("run.threads", threads)];
   await engine.start("tictactoe", entries);
   await engine.iterate(0);
-  const bytes = new Uint8Array(await engine.save(true, [["key", "value"]]));
+  const bytes = new Uint8Array(await engine.save("bundle", [["key", "value"]]));
   const hash = async (buffer) =>
     createHash("sha256")
       .update(new Uint8Array(await buffer))
@@ -172,7 +172,7 @@ async function engineCalls() {
   await sweep("traceStop", () => settled(engine.traceStop()), same);
   await engine.iterate(0);
   await sweep("load into a run", () => settled(engine.load(bytes)), same);
-  const again = await sweep("save again", () => settled(engine.save(true, [["key", "value"]])), same);
+  const again = await sweep("save again", () => settled(engine.save("bundle", [["key", "value"]])), same);
   assert(Buffer.from(again).equals(bytes), "what was loaded is not what was saved");
   for (const [name, call] of Object.entries({
     member: () => addon.member(weights),

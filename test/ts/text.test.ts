@@ -46,12 +46,12 @@ describe("a NUL character", () => {
   test("in a checkpoint's metadata", async () => {
     const engine = new (native().Engine)();
     await engine.start("tictactoe", [{ path: "rollout.games", kind: "number", text: "32" }]);
-    await expect(engine.save(false, [["key\0", "value"]])).rejects.toMatchObject({
+    await expect(engine.save("state", [["key\0", "value"]])).rejects.toMatchObject({
       status: "OPTION",
       path: "metadata",
     });
-    await expect(engine.save(false, [["key", "val\0ue"]])).rejects.toMatchObject({ status: "OPTION", path: "key" });
-    const bytes = Buffer.from(await engine.save(false, [["key", "sixsix"]]));
+    await expect(engine.save("state", [["key", "val\0ue"]])).rejects.toMatchObject({ status: "OPTION", path: "key" });
+    const bytes = Buffer.from(await engine.save("state", [["key", "sixsix"]]));
     await engine.close();
     // A file that says one is refused, not cut.
     const at = bytes.indexOf("sixsix");
