@@ -1,8 +1,7 @@
 // Matches between two players.
 
-import { BellowsError, OptionError } from "../errors.js";
+import { BellowsError, fromNative, OptionError } from "../errors.js";
 import { GAME_NAMES, type GameName } from "../names.gen.js";
-import { fromNative } from "../errors.js";
 import { type NativePlayed, native } from "../native.js";
 import { checkArguments, checkNumber, describe } from "../options.js";
 import { nativePlayer, Player, type PlayerSpec } from "./player.js";
@@ -84,7 +83,8 @@ export async function playMatch(
   checkNumber(args.seed, "match.seed", 0, Number.MAX_SAFE_INTEGER, true);
   checkNumber(args.threads, "match.threads", 0, 256, true);
   if (signal !== undefined && !(signal instanceof AbortSignal)) refuse("match.signal", signal, "an AbortSignal");
-  if (onProgress !== undefined && typeof onProgress !== "function") refuse("match.onProgress", onProgress, "a function");
+  if (onProgress !== undefined && typeof onProgress !== "function")
+    refuse("match.onProgress", onProgress, "a function");
   const players = [await Player.load(a), await Player.load(b)] as const;
   const game = args.game ?? players[0].game ?? players[1].game;
   if (game === null) refuse("match.game", undefined, `${GAME_NAMES.join(" or ")}, where no player is a policy`);

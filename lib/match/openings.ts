@@ -36,12 +36,15 @@ export function randomOpenings(args: OpeningArguments): string[] {
   const openings: string[] = [];
   for (let idle = 0; openings.length < count; ++idle) {
     if (idle > PATIENCE) {
-      throw new OptionError(`openings.count is ${count}; only ${openings.length} openings of ${plies} plies were found`, {
-        op: "openings",
-        path: "openings.count",
-        received: String(count),
-        expected: `at most ${openings.length} for ${plies} plies, or more plies`,
-      });
+      throw new OptionError(
+        `openings.count is ${count}; only ${openings.length} openings of ${plies} plies were found`,
+        {
+          op: "openings",
+          path: "openings.count",
+          received: String(count),
+          expected: `at most ${openings.length} for ${plies} plies, or more plies`,
+        },
+      );
     }
     const drawn = draw(game, plies, (n) => random.below(n));
     if (drawn === null || seen.has(drawn.canonical)) continue;
