@@ -74,7 +74,8 @@ export function readTables() {
   const players = readDef(playersFile).map(({ args, line }) => {
     const [, name, strength, ...rest] = args;
     const [initial, least, most] = rest.slice(0, 3).map(Number);
-    if (args.length !== 7 || ![initial, least, most].every(Number.isInteger)) fail(playersFile, line, "wrong arguments");
+    if (args.length !== 7 || ![initial, least, most].every(Number.isInteger))
+      fail(playersFile, line, "wrong arguments");
     if (initial < least || initial > most) fail(playersFile, line, `the default of ${name} is out of its range`);
     const ranged = strength !== "";
     return { kind: name, strength: ranged ? strength : null, default: initial, min: least, max: most, doc: rest[3] };
@@ -220,7 +221,9 @@ export function renderTypes({ games, options, recipes, players }) {
     "/** A player without a network, and how strong. */",
     "export type ReferencePlayer =",
     ...players.map(({ kind, strength, ...row }, index) => {
-      const range = strength ? `; /** ${pascal(strength)} from ${row.min} to ${row.max}; default ${row.default}. */ ` : "";
+      const range = strength
+        ? `; /** ${pascal(strength)} from ${row.min} to ${row.max}; default ${row.default}. */ `
+        : "";
       const field = strength ? `readonly ${strength}?: number | undefined` : "";
       return `  | { readonly kind: ${literal(kind)}${range}${field} }${index === players.length - 1 ? ";" : ""}`;
     }),
