@@ -362,8 +362,12 @@ typedef struct net {
 } net;
 
 static net make_net(const char* game, const char* kind, const char* width, const char* depth, const char* seed) {
-  const test_option options[] = {
-      {"net.kind", kind}, {"net.width", width}, {"net.depth", depth}, {"run.seed", seed}, {NULL, NULL}};
+  const test_option options[] = {{"net.kind", kind},
+                                 {"net.width", width},
+                                 {"net.depth", depth},
+                                 {"run.seed", seed},
+                                 {"net.value", strcmp(kind, "mlp") ? "wdl" : "scalar"},
+                                 {NULL, NULL}};
   net n = {.spec = {.kind = "policy", .config = test_config(game, options), .temperature = 1}};
   REQUIRE(bw_selfplay_create(&n.spec.config, &n.run, NULL) == BW_OK);
   for (int i = 0; i < 3; ++i) {
