@@ -1,4 +1,12 @@
 export { alphaOf, type Family, leastPairs } from "./alpha.js";
+export {
+  aggregates,
+  type BootstrapOptions,
+  type Estimate,
+  iqm,
+  type Scores,
+  stratifiedBootstrap,
+} from "./bootstrap.js";
 export type { Numbers } from "./check.js";
 export {
   betaCdf,
@@ -13,7 +21,19 @@ export {
   studentCdf,
   studentQuantile,
 } from "./distributions.js";
+export { type EquivalenceTest, equivalentWithin, tost } from "./equivalence.js";
 export { conditionalPower, type Futility } from "./futility.js";
+export { type NormalDesign, type NormalLimit, normalLimit } from "./group-sequential.js";
+export { type Contest, probabilityOfImprovement } from "./improvement.js";
+export {
+  type Noise,
+  noiseOfPairs,
+  noiseOfRuns,
+  type PowerQuestion,
+  pairsNeeded,
+  smallestGain,
+} from "./noise.js";
+export { comparePrefix, type PrefixComparison, type PrefixOptions } from "./prefix.js";
 export { type Random, randomOf } from "./random.js";
 export {
   DEFAULT_FUTILITY,
@@ -30,4 +50,18 @@ export {
   type Side,
   sequentialP,
 } from "./sequential.js";
+export {
+  autocorrelation,
+  expectedMaximum,
+  expectedMaximumOf,
+  lastMean,
+  type PeakAudit,
+  peakAudit,
+  type Series,
+  type SeriesMean,
+  seriesMean,
+  type Trend,
+  trendTest,
+} from "./series.js";
+export { type ConditionalEstimate, conditionalEstimate, jamesStein, type Shrunk, shrinkTogether } from "./shrinkage.js";
 export { type Spending, spent } from "./spending.js";

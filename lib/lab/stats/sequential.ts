@@ -24,14 +24,18 @@ export interface SequentialDesign {
 }
 
 /**
- * Spends evenly. With 8 to 30 pairs and small error probabilities a boundary needs 2^-n of what is spent by then, so
- * that functions which spend late (O'Brien and Fleming's) can hardly stop before the end, and what pays is to be able
- * to stop soon after the least number of pairs. bench/false-keeps.mjs has the power and the mean pairs of each.
+ * alpha t^2: between Pocock's, which spends early, and O'Brien and Fleming's, which spends late. With 8 to 30 pairs and
+ * small error probabilities a boundary needs 2^-n to be spent by look n, so that late spending can hardly stop before
+ * the end whatever the gain, and even spending wastes what no early look can use. bench/false-keeps.mjs measures power
+ * and mean pairs.
  */
-export const DEFAULT_SPENDING: Spending = { power: 1 };
+export const DEFAULT_SPENDING: Spending = { power: 2 };
 
-/** See {@link Futility}. bench/false-keeps.mjs has what it saves and what power it costs. */
-export const DEFAULT_FUTILITY: Futility = { power: 0.1, level: 0.8 };
+/**
+ * Futile below one chance in ten even if the true gain is at its 90% upper limit. bench/false-keeps.mjs measures what
+ * that saves and what power it costs.
+ */
+export const DEFAULT_FUTILITY: Futility = { power: 0.1, level: 0.9 };
 
 /** What the test saw at one look. */
 export interface Look {
