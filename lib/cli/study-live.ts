@@ -94,7 +94,7 @@ export class LiveStudy {
     );
     this.#draw(
       `${table([VERDICT_HEAD, ...[...this.#verdicts.values()].map(verdictRow)])}\n${running.join("")}` +
-        `  ${this.#ended} runs ended in ${duration((now - this.#started) / 1e3)}`,
+        `  ${this.#ended} ${this.#ended === 1 ? "run" : "runs"} ended in ${duration((now - this.#started) / 1e3)}`,
     );
   }
 

@@ -1,6 +1,6 @@
 // Studies as text for people.
 
-import type { StudyState, StudySummary, Verdict } from "../lab/index.js";
+import type { Exploration, StudyState, StudySummary, Verdict } from "../lab/index.js";
 import { bytes, count, duration, table } from "./report.js";
 
 /** A figure with as many digits as say something. */
@@ -107,4 +107,20 @@ export function costText({ runs }: StudyState): string {
   const cpu = outcomes.reduce((sum, { cost }) => sum + cost.cpuSeconds, 0);
   const failed = runs.filter(({ state }) => state === "failed").length;
   return `\n${count(outcomes.length)} runs, ${failed} failed; ${duration(seconds)} of run time, ${duration(cpu)} of processors\n`;
+}
+
+export function explorationText(a: string, b: string, found: Exploration): string {
+  const { metric, runs, iterations, baseline, proposal, gain, low, high, interval: of, reason } = found;
+  const what = { runs: "over runs", iterations: "of these two runs only", none: "" }[of ?? "none"];
+  return (
+    `${metric} over the ${count(iterations.length)} iterations that all runs have reported\n\n` +
+    table([
+      ["arm", "runs", "mean"],
+      [a, String(runs.baseline), figure(baseline)],
+      [b, String(runs.proposal), figure(proposal)],
+    ]) +
+    `\n  gain of ${b}: ${signed(gain)}${of === null ? "" : `, 95% interval ${signed(low)} to ${signed(high)} ${what}`}\n` +
+    `  ${reason}\n\n` +
+    "  Nobody registered this comparison before the runs, so no verdict follows from it.\n"
+  );
 }

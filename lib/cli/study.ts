@@ -9,7 +9,7 @@ import { integer } from "./load.js";
 import { usage } from "./output.js";
 import { table } from "./report.js";
 import { LiveStudy } from "./study-live.js";
-import { armText, costText, listText, noiseText, runsText, verdictsText } from "./study-text.js";
+import { armText, costText, explorationText, listText, noiseText, runsText, verdictsText } from "./study-text.js";
 
 interface LabFlags {
   readonly lab: string;
@@ -84,6 +84,22 @@ export function registerStudy(program: Command, context: Context): void {
     .option("--runs", "every run with its value")
     .option("--json", "one JSON object a line on stdout: study, arm, noise, verdict, run, result")
     .action((name: string | undefined, flags: LabFlags & { runs?: boolean }) => show(name, flags, context));
+  study
+    .command("compare")
+    .summary("two arms of a study by what they share, stopped runs included")
+    .description(
+      "Compares any two arms over the iterations that runs of both have reached, so that runs which were stopped are " +
+        "compared fairly. It was not registered before the runs, so it is for exploring: no verdict is claimed from it.",
+    )
+    .argument("<name>", "a study")
+    .argument("<a>", "an arm, for example baseline")
+    .argument("<b>", "another arm")
+    .option("--lab <file>", LAB, "lab.sqlite")
+    .option("--metric <name>", "another reported number than the study's")
+    .option("--json", "one JSON object on stdout: result")
+    .action((name: string, a: string, b: string, flags: LabFlags & { metric?: string }) =>
+      compare(name, a, b, flags, context),
+    );
   study
     .command("query")
     .summary("ask the lab in SQL")
@@ -286,6 +302,26 @@ async function query(sql: string, flags: LabFlags, context: Context): Promise<vo
       output.text(table([names, ...rows.map((row) => names.map((name) => String(row[name] ?? "")))], ""));
     for (const row of rows) await output.emit({ type: "row", row });
     await output.emit({ type: "result", rows: rows.length });
+  } finally {
+    lab.close();
+  }
+}
+
+async function compare(
+  name: string,
+  a: string,
+  b: string,
+  flags: LabFlags & { metric?: string },
+  context: Context,
+): Promise<void> {
+  const { output } = context;
+  await existing(flags);
+  const { Lab } = await import("../lab/index.js");
+  const lab = Lab.open(labOf(flags));
+  try {
+    const comparison = lab.compare(name, a, b, flags.metric);
+    output.text(explorationText(a, b, comparison));
+    await output.emit({ type: "result", study: name, a, b, ...comparison });
   } finally {
     lab.close();
   }

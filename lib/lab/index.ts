@@ -1,5 +1,6 @@
 // The lab: studies of settings over seeds, one ledger, verdicts that hold. Published as `bellows/lab`.
 
+export type { Exploration } from "./explore.js";
 export { type Decision as KeepDecision, keepOrRevert } from "./keep.js";
 export { Lab, type StudySummary } from "./lab.js";
 export type { NoiseFloor } from "./noise.js";

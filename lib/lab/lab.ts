@@ -1,6 +1,7 @@
 // A lab to look into: its studies, its tables, its state of health. Nothing here runs anything.
 
 import { OptionError } from "../errors.js";
+import { type Exploration, explore } from "./explore.js";
 import { Ledger } from "./ledger.js";
 import type { Spec } from "./spec.js";
 import { type StudyState, StudyView } from "./view.js";
@@ -74,7 +75,21 @@ export class Lab implements Disposable {
 
   /** @throws {@link OptionError} naming the studies that there are */
   study(name: string): StudyState {
-    return new StudyView(this.#ledger, specOf(this.#ledger, name, this.path)).state();
+    return this.#view(name).state();
+  }
+
+  #view(name: string): StudyView {
+    return new StudyView(this.#ledger, specOf(this.#ledger, name, this.path));
+  }
+
+  /**
+   * Two arms of a study over the iterations that all of their runs have reported, stopped runs included. Nobody
+   * registered it, so it claims nothing: a change that looks good here is one to propose in a study of its own.
+   *
+   * @param metric - another reported number than the study's
+   */
+  compare(name: string, baseline: string, proposal: string, metric?: string): Exploration {
+    return explore(this.#view(name), baseline, proposal, metric);
   }
 
   /** The rows of one SELECT on the lab's tables: see {@link Ledger.query}. */

@@ -4,14 +4,18 @@ import { type Comparison, type Pair, totalCost } from "./schedule.js";
 import type { Spec } from "./spec.js";
 import {
   alphaOf,
+  conditionalEstimate,
   DEFAULT_FUTILITY,
   decide,
   leastPairs,
+  normalQuantile,
+  probabilityOfImprovement,
   repeatedInterval,
   rulesOut,
   type SequentialDesign,
   sequentialP,
 } from "./stats/index.js";
+import { varianceOf } from "./stats/moments.js";
 import type { Cost } from "./task.js";
 
 /** A comparison, judged. */
@@ -36,7 +40,7 @@ export interface Verdict {
   readonly ran: number;
   /** Runs that failed. */
   readonly failures: { readonly baseline: number; readonly proposal: number };
-  /** The gain, corrected for having been picked because it was large; null where it was not. */
+  /** Of a better proposal the gain, corrected for having been picked because it was large; else null. */
   readonly shrunk: number | null;
   /** Probability that a run of the proposal beats one of the baseline, with its 95% interval. */
   readonly improvement: { readonly probability: number; readonly interval: readonly [number, number] } | null;
@@ -85,6 +89,35 @@ function stopOf(gains: readonly number[], design: SequentialDesign, delta: numbe
   return null;
 }
 
+/**
+ * The gain without what luck adds to gains that are picked because they cross a boundary.
+ *
+ * The sign-flip boundary itself will not do as the threshold: it grows with the differences, so that a gain far above the
+ * noise lies just above it. What counts is the gain at which, with this noise, crossing is as likely as not: by the
+ * large-sample form of the test, or, where few pairs must all agree in sign, by the chance that they do.
+ */
+function shrunkGain(gains: readonly number[], design: SequentialDesign): number {
+  const n = gains.length;
+  const { spent, estimate } = decide(gains, design).looks.at(-1)!;
+  const deviation = Math.sqrt(varianceOf(gains));
+  // Without noise there is no luck.
+  if (deviation === 0) return estimate;
+  const z = normalQuantile(1 - spent);
+  const large = n > z * z ? z / Math.sqrt(n - z * z) : Number.POSITIVE_INFINITY;
+  const agreeing = normalQuantile(0.5 ** (1 / n));
+  const threshold = Math.min(estimate, deviation * Math.min(large, agreeing));
+  return conditionalEstimate(estimate, deviation / Math.sqrt(n), threshold).compromise;
+}
+
+/** How probable it is that a run of the proposal beats one of the baseline. */
+function improvementOf(pairs: readonly Pair[], spec: Spec): NonNullable<Verdict["improvement"]> {
+  const sign = spec.metric.goal === "maximize" ? 1 : -1;
+  const proposal = pairs.map((pair) => sign * pair.proposal!);
+  const baseline = pairs.map((pair) => sign * pair.baseline!);
+  const { estimate, low, high } = probabilityOfImprovement([{ proposal, baseline }]);
+  return { probability: estimate, interval: [low, high] };
+}
+
 function bound(value: number): number | null {
   return Number.isFinite(value) ? value : null;
 }
@@ -105,7 +138,7 @@ function decided(spec: Spec, comparison: Comparison, pairs: readonly Pair[]) {
     const reason = `${failures.proposal} of its runs failed, ${failures.baseline} of the baseline's`;
     stop = usedUp ? { ...stop, verdict: "undecided", reason } : null;
   }
-  return { design, gains, failures, usedUp, stop };
+  return { design, whole, gains, failures, usedUp, stop };
 }
 
 /** Whether no further pair is wanted: the verdict's `final`, in a hundredth of the time. */
@@ -123,7 +156,7 @@ export function isFinal(spec: Spec, comparison: Comparison, pairs: readonly Pair
  */
 export function judge(spec: Spec, comparison: Comparison, pairs: readonly Pair[]): Verdict {
   const { name, baseline, proposal } = comparison;
-  const { design, gains, failures, usedUp, stop } = decided(spec, comparison, pairs);
+  const { design, whole, gains, failures, usedUp, stop } = decided(spec, comparison, pairs);
   const used = gains.slice(0, stop?.pairs ?? gains.length);
   const interval = repeatedInterval(used, design);
   const gain = used.length === 0 ? null : used.reduce((sum, value) => sum + value, 0) / used.length;
@@ -140,17 +173,17 @@ export function judge(spec: Spec, comparison: Comparison, pairs: readonly Pair[]
     pairs: used.length,
     ran: pairs.length,
     failures,
-    shrunk: null,
-    improvement: null,
-    reason: stop?.reason ?? (usedUp ? reasonOf(used, pairs.length, spec) : "pairs are missing"),
+    shrunk: stop?.verdict === "better" ? shrunkGain(used, design) : null,
+    improvement: used.length < 2 ? null : improvementOf(whole.slice(0, used.length), spec),
+    reason: stop?.reason ?? (usedUp ? reasonOf(used, pairs.length, spec, design) : "pairs are missing"),
     cost: totalCost(pairs.map((pair) => pair.cost)),
   };
   return { ...outcome, sentence: sentenceOf(outcome, spec) };
 }
 
 /** Why pairs that are used up have decided nothing. */
-function reasonOf(used: readonly number[], ran: number, spec: Spec): string {
-  const least = leastPairs(alphaOf(spec.alpha, { planned: spec.family }, 1), "two");
+function reasonOf(used: readonly number[], ran: number, spec: Spec, { alpha, side }: SequentialDesign): string {
+  const least = leastPairs(alpha, side);
   if (used.length === 0) return "no pair has two values";
   if (used.length < ran) return `${ran - used.length} of ${ran} pairs had a failed run`;
   if (used.length < least) return `${used.length} pairs cannot decide at this alpha: it takes at least ${least}`;

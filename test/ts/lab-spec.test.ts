@@ -1,8 +1,8 @@
 // What a study's file may say, what it means, and how what is wrong with it is named.
 
 import { describe, expect, test } from "vitest";
-import { OptionError } from "../../dist/index.js";
-import { resolveSpec, studySchema } from "../../dist/lab/index.js";
+import { OptionError } from "../../lib/index.js";
+import { resolveSpec, studySchema } from "../../lib/lab/index.js";
 
 const valid = () => ({
   name: "lr",

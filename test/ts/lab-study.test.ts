@@ -12,7 +12,7 @@ import {
   Study,
   type StudyEvent,
   type StudySpec,
-} from "../../dist/lab/index.js";
+} from "../../lib/lab/index.js";
 
 let folder: string;
 
@@ -242,5 +242,51 @@ describe("a lab", () => {
     expect(new Set(computed).size).toBe(computed.length);
     expect(a.state().finished).toBe(true);
     expect(a.state().verdicts).toEqual(b.state().verdicts);
+  });
+});
+
+describe("a verdict", () => {
+  const better = async (gain: number, noise: number) => {
+    const proposals = { more: { change: { gain }, hypothesis: "more", seeds: "own" as const } };
+    const baseline = { config: { gain: 0, noise } };
+    using study = await Study.open(studyOf({ proposals, baseline, seeds: { max: 24 } }), {
+      lab: null,
+      objective: noisy,
+    });
+    await all(study);
+    return study.state().verdicts[0]!;
+  };
+
+  test("takes off what luck adds to a gain near the noise, and leaves one that is far above it", async () => {
+    const near = await better(1.6, 1);
+    expect(near.verdict).toBe("better");
+    expect(near.shrunk).toBeGreaterThan(0);
+    expect(near.shrunk! / near.gain!).toBeLessThan(0.98);
+    const far = await better(10, 1);
+    expect(far.shrunk! / far.gain!).toBeGreaterThan(0.97);
+  });
+
+  test("says how probable it is that a run of the proposal is better", async () => {
+    const { improvement } = await better(10, 1);
+    expect(improvement!.probability).toBe(1);
+    expect(improvement!.interval[0]).toBeGreaterThan(0.5);
+  });
+});
+
+describe("looking around", () => {
+  test("compares what the runs of two arms have in common, by reports or by results", async () => {
+    const lab = join(folder, "lab.sqlite");
+    using study = await Study.open(studyOf(), { lab, objective: noisy });
+    await all(study);
+    using view = Lab.open(lab);
+    const reported = view.compare("noisy", "baseline", "large", "loss.value");
+    expect(reported).toMatchObject({ iterations: [1], verdict: "better", interval: "runs" });
+    const values = (arm: string) =>
+      study.state().runs.flatMap((run) => (run.arm === arm && run.outcome?.ok ? [run.outcome.value] : []));
+    const mean = (numbers: number[]) => numbers.reduce((a, b) => a + b, 0) / numbers.length;
+    expect(reported.gain).toBeCloseTo(mean(values("large")) - mean(values("baseline")), 12);
+    expect(view.compare("noisy", "baseline", "large")).toMatchObject({ metric: "score", gain: reported.gain });
+    expect(() => view.compare("noisy", "baseline", "small")).toThrow(/large, none/);
+    expect(() => view.compare("noisy", "baseline", "large", "los")).toThrow(/loss.value/);
   });
 });
