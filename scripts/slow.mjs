@@ -13,6 +13,7 @@ const campaigns = [
   ["leaks", []],
   ["lifetime", []],
   ["faults", ["strace"]],
+  ["ledger", []],
   ["plants", []],
   ["compare", ["git"]],
   ["interop", ["python3", "python3-venv"]],
