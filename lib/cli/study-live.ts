@@ -4,7 +4,7 @@ import { createLogUpdate } from "log-update";
 import type { Study, StudyEvent } from "../lab/index.js";
 import type { Output } from "./output.js";
 import { duration, table } from "./report.js";
-import { figure, VERDICT_HEAD, verdictRow } from "./study-text.js";
+import { figure, plural, VERDICT_HEAD, verdictRow } from "./study-text.js";
 
 /** Milliseconds between drawings. */
 const REDRAW_MS = 200;
@@ -66,7 +66,7 @@ export class LiveStudy {
         if (event.verdict.final) this.#say(event.verdict.sentence, true);
         break;
       case "waiting":
-        this.#say(`waiting for ${event.runs} runs of other processes`, true);
+        this.#say(`waiting for ${plural(event.runs, "run")} of other processes`, true);
         break;
     }
     this.#redraw();

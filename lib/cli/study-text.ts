@@ -25,6 +25,10 @@ function interval([low, high]: readonly [number | null, number | null]): string 
   return `${signed(low)} to ${signed(high)}`;
 }
 
+export function plural(number: number, what: string): string {
+  return `${count(number)} ${what}${number === 1 ? "" : "s"}`;
+}
+
 export function listText(studies: readonly StudySummary[]): string {
   if (studies.length === 0) return "the lab has no studies\n";
   return table([
@@ -65,7 +69,7 @@ export function noiseText({ noise, spec }: StudyState): string {
 export function verdictRow(verdict: Verdict): string[] {
   return [
     verdict.name,
-    verdict.final ? verdict.verdict : "running",
+    verdict.final ? verdict.verdict : "open",
     signed(verdict.gain),
     interval(verdict.interval),
     String(verdict.pairs),
@@ -106,7 +110,7 @@ export function costText({ runs }: StudyState): string {
   const seconds = outcomes.reduce((sum, { cost }) => sum + cost.seconds, 0);
   const cpu = outcomes.reduce((sum, { cost }) => sum + cost.cpuSeconds, 0);
   const failed = runs.filter(({ state }) => state === "failed").length;
-  return `\n${count(outcomes.length)} runs, ${failed} failed; ${duration(seconds)} of run time, ${duration(cpu)} of processors\n`;
+  return `\n${plural(outcomes.length, "run")}, ${failed} failed; ${duration(seconds)} of run time, ${duration(cpu)} of processors\n`;
 }
 
 export function explorationText(a: string, b: string, found: Exploration): string {

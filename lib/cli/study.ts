@@ -2,14 +2,23 @@ import { open } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { Command } from "commander";
 import { errnoOf, ioError, OptionError } from "../errors.js";
-import type { StudyEvent } from "../lab/index.js";
+import type { Problem, StudyEvent } from "../lab/index.js";
 import type { Context } from "./context.js";
 import { launcher, shellWord } from "./context.js";
 import { integer } from "./load.js";
 import { usage } from "./output.js";
 import { table } from "./report.js";
 import { LiveStudy } from "./study-live.js";
-import { armText, costText, explorationText, listText, noiseText, runsText, verdictsText } from "./study-text.js";
+import {
+  armText,
+  costText,
+  explorationText,
+  listText,
+  noiseText,
+  plural,
+  runsText,
+  verdictsText,
+} from "./study-text.js";
 
 interface LabFlags {
   readonly lab: string;
@@ -18,6 +27,9 @@ interface LabFlags {
 interface RunFlags extends LabFlags {
   readonly workers?: string;
 }
+
+const EVENTS =
+  "one JSON object a line on stdout: study, started, ended, takeover, noise, verdict, waiting, damage; last result, or error";
 
 const LAB = "the lab's file (SQLite); default lab.sqlite";
 
@@ -56,7 +68,7 @@ export function registerStudy(program: Command, context: Context): void {
     .argument("<file>", "the study: JSON, see `bellows study new`")
     .option("--lab <file>", LAB, "lab.sqlite")
     .option("--workers <n>", "runs at a time; default one a processor")
-    .option("--json", "one JSON object a line on stdout: study, started, ended, noise, verdict, result")
+    .option("--json", EVENTS)
     .addHelpText(
       "after",
       "\nEach run is a process of its own, with its log beside the lab in LAB.runs/STUDY/ARM-SEED/run.log.\n" +
@@ -73,7 +85,7 @@ export function registerStudy(program: Command, context: Context): void {
     .argument("<name>", "the study, as `bellows study show` lists it")
     .option("--lab <file>", LAB, "lab.sqlite")
     .option("--workers <n>", "runs at a time; default one a processor")
-    .option("--json", "one JSON object a line on stdout: study, started, ended, noise, verdict, result")
+    .option("--json", EVENTS)
     .action((name: string, flags: RunFlags) => context.gracefully(() => resume(name, flags, context)));
   study
     .command("show")
@@ -108,6 +120,15 @@ export function registerStudy(program: Command, context: Context): void {
     .option("--lab <file>", LAB, "lab.sqlite")
     .option("--json", "one JSON object a line on stdout: row, result")
     .action((sql: string, flags: LabFlags) => query(sql, flags, context));
+  study
+    .command("check")
+    .summary("look for damage to the lab")
+    .description(
+      "Looks for damage to the lab's file, all of it. `study run` and `study resume` mend what can be mended.",
+    )
+    .option("--lab <file>", LAB, "lab.sqlite")
+    .option("--json", "one JSON object a line on stdout: damage, result")
+    .action((flags: LabFlags) => check(flags, context));
 }
 
 /** The study that `study new` writes. */
@@ -188,6 +209,7 @@ async function readStudy(file: string): Promise<unknown> {
 }
 
 async function runFile(file: string, flags: RunFlags, context: Context): Promise<void> {
+  const workers = workersOf(flags);
   const { Study } = await import("../lab/index.js");
   const given = (await readStudy(file)) as import("../lab/index.js").StudySpec;
   if ((given as { objective?: unknown } | null)?.objective === "function") {
@@ -199,13 +221,23 @@ async function runFile(file: string, flags: RunFlags, context: Context): Promise
     );
   }
   const study = await Study.open(given, { lab: labOf(flags), directory: dirname(resolve(file)) });
-  await work(study, flags, context);
+  await work(study, workers, `run ${shellWord(file)}${labFlag(flags)}`, context);
 }
 
 async function resume(name: string, flags: RunFlags, context: Context): Promise<void> {
+  const workers = workersOf(flags);
   const { Study } = await import("../lab/index.js");
   await existing(flags);
-  await work(await Study.open(name, { lab: labOf(flags) }), flags, context);
+  const study = await Study.open(name, { lab: labOf(flags) });
+  await work(study, workers, `resume ${shellWord(name)}${labFlag(flags)}`, context);
+}
+
+function workersOf({ workers }: RunFlags): number | undefined {
+  return workers === undefined ? undefined : integer("--workers", workers, 1, 1024);
+}
+
+function labFlag({ lab }: LabFlags): string {
+  return lab === "lab.sqlite" ? "" : ` --lab ${shellWord(lab)}`;
 }
 
 function labOf({ lab }: LabFlags): string {
@@ -222,14 +254,25 @@ async function existing(flags: LabFlags): Promise<void> {
   });
 }
 
-async function work(study: import("../lab/index.js").Study, flags: RunFlags, context: Context): Promise<void> {
+/** @param again - the command that goes on */
+async function work(
+  study: import("../lab/index.js").Study,
+  workers: number | undefined,
+  again: string,
+  context: Context,
+): Promise<void> {
   const { output, signal } = context;
   const started = performance.now();
   try {
-    const workers = flags.workers === undefined ? undefined : integer("--workers", flags.workers, 1, 1024);
     const before = study.state();
     await output.emit({ type: "study", name: study.name, lab: study.lab, spec: study.spec, runs: before.runs.length });
-    output.note(`study ${study.name} in ${study.lab}: ${Object.keys(study.spec.proposals).length} proposals\n`);
+    output.note(
+      `study ${study.name} in ${study.lab}: ${plural(Object.keys(study.spec.proposals).length, "proposal")}\n`,
+    );
+    for (const problem of study.damage) {
+      await output.emit({ type: "damage", ...problem });
+      output.warn(`the lab is damaged: ${problemText(problem)}; what the study is built on is whole`);
+    }
     const live = new LiveStudy(output, study);
     try {
       for await (const event of study.run({ workers, signal })) {
@@ -251,8 +294,34 @@ async function work(study: import("../lab/index.js").Study, flags: RunFlags, con
       finished: state.finished,
       seconds: (performance.now() - started) / 1e3,
     });
+  } catch (error) {
+    if (signal.aborted) output.note(`What is done is in the lab.\nGo on with: ${launcher()} study ${again}\n`);
+    throw error;
   } finally {
     study.close();
+  }
+}
+
+function problemText({ table, event, reason }: Problem): string {
+  return `${table}${event === null ? "" : `, event ${event}`}: ${reason}`;
+}
+
+async function check(flags: LabFlags, context: Context): Promise<void> {
+  const { output } = context;
+  await existing(flags);
+  const { Lab } = await import("../lab/index.js");
+  const lab = Lab.open(labOf(flags));
+  try {
+    const problems = lab.check();
+    for (const problem of problems) {
+      output.text(`${problemText(problem)}\n`);
+      await output.emit({ type: "damage", ...problem });
+    }
+    output.text(problems.length === 0 ? "no damage\n" : "");
+    await output.emit({ type: "result", problems: problems.length });
+    if (problems.length > 0) context.exitCode = 1;
+  } finally {
+    lab.close();
   }
 }
 
@@ -277,7 +346,14 @@ async function show(name: string | undefined, flags: LabFlags & { runs?: boolean
     }
     const state = lab.study(name);
     output.text(
-      armText(state) + noiseText(state) + verdictsText(state) + (flags.runs ? runsText(state) : "") + costText(state),
+      armText(state) +
+        noiseText(state) +
+        verdictsText(state) +
+        (flags.runs ? `\n${runsText(state)}` : "") +
+        costText(state) +
+        (state.finished
+          ? ""
+          : `Not finished; go on with: ${launcher()} study resume ${shellWord(name)}${labFlag(flags)}\n`),
     );
     await output.emit({ type: "study", name: state.name, spec: state.spec });
     for (const arm of state.arms) await output.emit({ type: "arm", ...arm });

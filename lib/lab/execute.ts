@@ -1,12 +1,12 @@
 // Runs a task in a process of its own. The process leads a group, has limits, and ends with the runner, however that
 // ends: a watchdog thread inside it sees to that.
 
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { errnoOf, ioError } from "../errors.js";
+import { errnoOf, ioError, OptionError } from "../errors.js";
 import { type Owner, ownerOf } from "../owner.js";
 import { checkTask } from "./check.js";
 import { failure } from "./failure.js";
@@ -23,7 +23,7 @@ import {
   type ToWorker,
   type Work,
 } from "./protocol.js";
-import { type Cost, HEARTBEAT, type Outcome, type Report, type Task } from "./task.js";
+import { type Cost, HEARTBEAT, type ObjectiveSource, type Outcome, type Report, type Task } from "./task.js";
 
 export { executeHere } from "./here.js";
 
@@ -38,6 +38,11 @@ export interface ExecuteOptions {
 
 // Beside this file in dist; the sources in lib, which tests import, use that one too.
 const WORKER = fileURLToPath(new URL("../../dist/lab/worker.js", import.meta.url));
+
+const PROBE = fileURLToPath(new URL("../../dist/lab/probe.js", import.meta.url));
+
+/** A module has this long to load. */
+const PROBE_MS = 60_000;
 
 const TICK_MS = 250;
 /** A worker that has told its result, or has died, has this long to be gone with all that it started. */
@@ -66,6 +71,34 @@ function start(task: Task): ChildProcess {
     detached: process.platform !== "win32",
     windowsHide: true,
     stdio: ["ignore", "pipe", "pipe", "ipc", "pipe"],
+  });
+}
+
+/**
+ * Loads an objective's module in a process of its own, as a run would, and runs nothing.
+ *
+ * @throws {@link OptionError} for one that does not load, or has no such export
+ */
+export async function checkObjective(source: ObjectiveSource): Promise<void> {
+  if (source === "selfplay") return;
+  const args = [...moduleOptions(), PROBE, JSON.stringify(source)];
+  await new Promise<void>((resolve, reject) => {
+    execFile(
+      process.execPath,
+      args,
+      { windowsHide: true, timeout: PROBE_MS, killSignal: "SIGKILL" },
+      (error, stdout) => {
+        if (!error) return resolve();
+        // The module may have printed something before.
+        const last = stdout.slice(stdout.lastIndexOf("\n") + 1);
+        const told = last.startsWith("{") ? (JSON.parse(last) as { message: string; path?: string }) : null;
+        const message = told?.message ?? `the objective's module ${source.module} ends the process that loads it`;
+        const path = told?.path ?? "objective.module";
+        reject(
+          new OptionError(message, { op: "study", path, received: source.module, expected: "a module that loads" }),
+        );
+      },
+    );
   });
 }
 

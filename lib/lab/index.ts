@@ -3,6 +3,7 @@
 export type { Exploration } from "./explore.js";
 export { type Decision as KeepDecision, keepOrRevert } from "./keep.js";
 export { Lab, type StudySummary } from "./lab.js";
+export type { Problem } from "./ledger.js";
 export type { NoiseFloor } from "./noise.js";
 export type { Comparison, RunRecord } from "./schedule.js";
 export {

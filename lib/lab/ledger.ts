@@ -696,6 +696,58 @@ export class Ledger {
     return this.#write(true, () => rebuildState(this.#db));
   }
 
+  /**
+   * Looks for damage to all but the reports, and mends what can be mended: where the events are whole, the state is
+   * computed anew from them. Where an event is damaged, the state has what it said. To be called before work goes on,
+   * so that nothing is built on damaged rows.
+   *
+   * @throws LedgerError - rows of the state cannot be read, and the events do not have all of them
+   */
+  mend(): readonly Problem[] {
+    const look = () => {
+      const { state, problems } = replayedState(this.#db, false);
+      try {
+        return { events: problems, rows: differences(this.#db, state, false) };
+      } finally {
+        state.close();
+      }
+    };
+    this.#checkOpen();
+    const first = this.#snapshot(look);
+    if (first.rows.length === 0 || first.events.length > 0) {
+      const unreadable = first.events.length === 0 ? undefined : this.#unreadable();
+      if (unreadable === undefined) return first.events;
+      const [event] = first.events;
+      throw new LedgerError(
+        `${this.path} is damaged: ${unreadable.table} has rows that cannot be read, and so has events (${event!.event}: ${event!.reason})`,
+        { op: "ledger.mend", path: this.path, received: event!.reason, expected: "events that are whole" },
+      );
+    }
+    // Others may have written, or mended, meanwhile.
+    return this.#write<readonly Problem[]>(true, () => {
+      const { events, rows } = look();
+      if (rows.length > 0 && events.length === 0) rebuildState(this.#db);
+      return [...events, ...rows];
+    });
+  }
+
+  /** The first row of the state that cannot be read. */
+  #unreadable(): Problem | undefined {
+    const found: Problem[] = [];
+    const told = this.#onProblem;
+    this.#onProblem = (problem) => found.push(problem);
+    try {
+      for (const { name } of this.studies()) {
+        this.arms(name);
+        this.comparisons(name);
+        this.runs(name);
+      }
+    } finally {
+      this.#onProblem = told;
+    }
+    return found[0];
+  }
+
   /** Closes the file; a second time does nothing. */
   close(): void {
     if (!this.#db.isOpen) return;

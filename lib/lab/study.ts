@@ -9,10 +9,10 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BellowsError, ioError, OptionError } from "../errors.js";
 import { type Owner, self } from "../owner.js";
-import { execute } from "./execute.js";
+import { checkObjective, execute } from "./execute.js";
 import { executeHere } from "./here.js";
 import { specOf } from "./lab.js";
-import { type Claim, type JsonObject, Ledger } from "./ledger.js";
+import { type Claim, type JsonObject, Ledger, type Problem } from "./ledger.js";
 import type { NoiseFloor } from "./noise.js";
 import { killWorker } from "./orphan.js";
 import { Queue } from "./queue.js";
@@ -135,6 +135,8 @@ async function moduleOf(spec: unknown, directory: string): Promise<{ path: strin
 export class Study implements Disposable {
   readonly spec: Spec;
   readonly lab: string;
+  /** Damage to the lab that was found when it was opened; what can be mended is mended. See {@link Ledger.mend}. */
+  readonly damage: readonly Problem[];
   readonly #ledger: Ledger;
   readonly #view: StudyView;
   readonly #objective: Objective | undefined;
@@ -144,8 +146,15 @@ export class Study implements Disposable {
   /** Claims that could not be given back, on a full disk for example: as long as this process lives they are its own. */
   #held: Claim[] = [];
 
-  private constructor(ledger: Ledger, spec: Spec, objective: Objective | undefined, temporary: string | null) {
+  private constructor(
+    ledger: Ledger,
+    spec: Spec,
+    damage: readonly Problem[],
+    objective: Objective | undefined,
+    temporary: string | null,
+  ) {
     this.#ledger = ledger;
+    this.damage = damage;
     this.#view = new StudyView(ledger, spec);
     this.spec = spec;
     this.lab = ledger.path;
@@ -162,12 +171,15 @@ export class Study implements Disposable {
   static async open(study: StudySpec | string, args: StudyArguments = {}): Promise<Study> {
     const directory = resolve(args.directory ?? ".");
     const given = typeof study === "string" ? null : resolveSpec(study, await moduleOf(study, directory));
+    if (given) await checkLoads(given);
     const temporary = args.lab === null ? mkdtempSync(join(tmpdir(), "bellows-lab-")) : null;
     const lab = temporary === null ? (args.lab ?? "lab.sqlite") : join(temporary, "lab.sqlite");
     let ledger: Ledger | undefined;
     try {
       ledger = Ledger.open(lab);
+      const damage = ledger.mend();
       const spec = given ?? (await storedSpec(ledger, study as string, lab));
+      if (!given) await checkLoads(spec);
       if (spec.objective === "function" && typeof args.objective !== "function") {
         throw new OptionError("objective is missing; it must be the function that computes a run of this study", {
           op: "study",
@@ -177,7 +189,7 @@ export class Study implements Disposable {
         });
       }
       if (given) register(ledger, given);
-      return new Study(ledger, spec, args.objective, temporary);
+      return new Study(ledger, spec, damage, args.objective, temporary);
     } catch (error) {
       ledger?.close();
       if (temporary !== null) rmSync(temporary, { recursive: true, force: true });
@@ -501,6 +513,11 @@ function checkWorkers(workers: number | undefined): number {
   });
 }
 
+/** A module that does not load would fail every run, for good. */
+async function checkLoads({ objective }: Spec): Promise<void> {
+  if (objective !== "function") await checkObjective(objective);
+}
+
 /** A study that the lab has, if its objective is still what it was. */
 async function storedSpec(ledger: Ledger, name: string, lab: string): Promise<Spec> {
   const spec = specOf(ledger, name, lab);
@@ -515,11 +532,47 @@ async function storedSpec(ledger: Ledger, name: string, lab: string): Promise<Sp
   return spec;
 }
 
+/** What makes a study the same one: of a module its content, wherever it lies. */
+function identityOf({ objective, ...rest }: Spec): object {
+  return { ...rest, objective: typeof objective === "string" ? objective : { export: objective.export ?? "default" } };
+}
+
+/** The dotted path of the first difference between two JSON values, and both sides; null where there is none. */
+function difference(a: unknown, b: unknown, at: string): readonly [at: string, a: unknown, b: unknown] | null {
+  const parts = [a, b].map((value) => (typeof value === "object" && value !== null ? Object.entries(value) : null));
+  if (!parts[0] || !parts[1]) return a === b ? null : [at, a, b];
+  const [left, right] = [Object.fromEntries(parts[0]), Object.fromEntries(parts[1])];
+  for (const name of new Set([...Object.keys(left), ...Object.keys(right)])) {
+    const found = difference(left[name], right[name], `${at}.${name}`);
+    if (found) return found;
+  }
+  return null;
+}
+
+function refuseOther(spec: Spec, stored: JsonObject, lab: string): never {
+  const { environment: _, ...begun } = stored;
+  const [at, now, then] = difference(
+    identityOf(JSON.parse(JSON.stringify(spec))),
+    identityOf(plain(begun) as never),
+    "study",
+  ) ?? ["study"];
+  const shown = (value: unknown) => (value === undefined ? "nothing" : JSON.stringify(value).slice(0, 100));
+  const changed = at === "study.objectiveHash" ? "the objective's module has changed" : `${at} is ${shown(now)}`;
+  throw new OptionError(
+    `${changed}, but ${lab} has a study ${spec.name} that was begun with ${at === "study.objectiveHash" ? "another one" : shown(then)}: ` +
+      "a study stays as it was begun. Undo the change, or give it another name",
+    { op: "study", path: at, received: shown(now), expected: shown(then) },
+  );
+}
+
 /** Puts a new study into the ledger: all of it is written down before its first run. */
 function register(ledger: Ledger, spec: Spec): void {
   const cpu = cpus()[0]?.model ?? "";
   const environment = { node: process.version, platform: process.platform, arch: process.arch, cpu };
-  ledger.createStudy(spec.name, plain({ ...spec, environment }), hashOf(spec));
+  const hash = hashOf(identityOf(spec));
+  const there = ledger.study(spec.name);
+  if (there && there.hash !== hash) refuseOther(spec, there.spec, ledger.path);
+  ledger.createStudy(spec.name, plain({ ...spec, environment }), hash);
   ledger.addArm(spec.name, BASELINE, plain({ ...spec.baseline, hypothesis: null, category: null }));
   for (const [name, { config, hypothesis, category, fingerprint, seeds }] of Object.entries(spec.proposals)) {
     ledger.addArm(spec.name, name, plain({ config, hypothesis, category, fingerprint }));
