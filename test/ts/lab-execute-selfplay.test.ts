@@ -194,7 +194,7 @@ describe.concurrent("what is refused", () => {
 
 describe.concurrent("another attempt", () => {
   const iterations = 100;
-  const metric = { name: exploitability, goal: "minimize", summary: { last: 3 } } as const;
+  const metric = { name: exploitability, goal: "minimize", summary: { last: 95 } } as const;
   // Iterations take milliseconds with their evaluations, so that what is here is not far behind the worker.
   const options = { ...config, run: { evaluateEvery: 1 }, ppo: { lrSchedule: "linear" } };
   const endless = { iterations: 10_000_000 };
@@ -255,6 +255,19 @@ describe.concurrent("another attempt", () => {
     expect(third.outcome.cost.iterations).toBe(third.reports.length);
     expectSame(third);
     expect(readdirSync(task.directory)).toEqual(["run.log"]);
+  });
+
+  test("goes on with what is left of a budget of operations", async () => {
+    const budget = { flops: 6e7 };
+    const once = await run(long({ budget }));
+    const task = long({ budget });
+    await interrupt(task, ({ index }) => index >= 20);
+    const { outcome, reports } = await run(task);
+    expect(reports[0]!.index).toBeGreaterThan(20);
+    expect(reports.at(-1)!.index).toBe(once.reports.length);
+    expect(succeeded(outcome).value).toBe(succeeded(once.outcome).value);
+    for (const { index, values } of reports)
+      expect(timeless(values)).toEqual(timeless(once.reports[index - 1]!.values));
   });
 
   test("goes on from a checkpoint of the way after a kill -9, with the same bits", async () => {
