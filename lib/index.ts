@@ -30,4 +30,11 @@ export * from "./names.gen.js";
 export { resolveOptions } from "./options.js";
 export type { MemoryRoof, ProfileRow, Roof } from "./profile.js";
 export { type LoadArguments, type Plan, SelfPlay, type TensorInfo, type TrainArguments } from "./selfplay.js";
+export {
+  Connect4Solver,
+  type Solution,
+  type SolveArguments,
+  type SolveManyArguments,
+  type SolverOptions,
+} from "./solver.js";
 export { Trace, type TraceArguments, type TraceEvent, type TraceFile } from "./trace.js";

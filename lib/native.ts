@@ -146,6 +146,17 @@ export interface NativeEngine {
   close(): Promise<void>;
 }
 
+export interface NativeConnect4Solver {
+  /** 0 threads: all; 0 bytes: the default. */
+  start(threads: number, bytes: number, book: boolean): Promise<{ threads: number; bytes: number }>;
+  /** A row of numbers a position: score, over, nodes, seconds, a score for each column (NaN: none). */
+  solve(moves: readonly string[], withScores: boolean): Promise<Float64Array>;
+  /** Rows of the call in progress, from `begin` up to the first position that is not solved. */
+  solved(begin: number): Float64Array;
+  cancel(): void;
+  close(): Promise<void>;
+}
+
 export interface NativeInfo {
   readonly isa: string;
   readonly isasAvailable: string;
@@ -264,6 +275,7 @@ type Outcome<K extends string, T> =
 export interface NativeAddon {
   readonly version: string;
   readonly Engine: new () => NativeEngine;
+  readonly Connect4Solver: new () => NativeConnect4Solver;
   info(measurePeaks: boolean): Promise<NativeInfo>;
   resolve(game: string, entries: readonly NativeEntry[]): Outcome<"entries", readonly NativeEntry[]>;
   plan(game: string, entries: readonly NativeEntry[]): Outcome<"rows", readonly PlanRow[]>;

@@ -15,6 +15,7 @@
 #include "../core/status.h"
 #include "../games/registry.h"
 #include "../judge/best_response.h"
+#include "../judge/connect4_solver.h"
 #include "../judge/match.h"
 #include "../train/config.h"
 #include "../train/metrics.h"

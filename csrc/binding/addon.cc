@@ -20,6 +20,7 @@
 #include "engine.h"
 #include "errors.h"
 #include "matches.h"
+#include "solver.h"
 #include "worker.h"
 
 namespace bellows {
@@ -306,6 +307,7 @@ static Napi::Value Initialize(Napi::Env env, Napi::Object exports) {
 #endif
   if (!Host::Install(env)) return Napi::Value();
   Engine::Define(env, exports);
+  Solver::Define(env, exports);
   exports.Set("version", bw_version());
   Export<Promises<Info>>(env, exports, "info");
   Export<Gives<ResolveOptions>>(env, exports, "resolve");

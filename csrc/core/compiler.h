@@ -13,4 +13,11 @@
 #define BW_UNROLL(count)
 #endif
 
+// Asks for the cache line of an address that is read soon.
+#if defined(__GNUC__)
+#define BW_PREFETCH(address) __builtin_prefetch(address)
+#else
+#define BW_PREFETCH(address) ((void)(address))
+#endif
+
 #endif

@@ -11,6 +11,7 @@ import { registerPlan } from "./plan.js";
 import { registerPlay } from "./play.js";
 import { registerPolicy } from "./policy.js";
 import { registerRoofline } from "./roofline.js";
+import { registerSolve } from "./solve.js";
 import { registerStudy } from "./study.js";
 import { registerTrain } from "./train.js";
 
@@ -20,6 +21,7 @@ const commands = [
   registerEval,
   registerPlay,
   registerPolicy,
+  registerSolve,
   registerPlan,
   registerInfo,
   registerGames,

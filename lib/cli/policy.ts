@@ -1,21 +1,17 @@
-import { createReadStream } from "node:fs";
 import type { Command } from "commander";
 import { newestCheckpoint } from "../checkpoint.js";
-import { ioError, OptionError } from "../errors.js";
 import type { PositionPolicy } from "../events.js";
 import { native } from "../native.js";
 import { SelfPlay } from "../selfplay.js";
 import type { Context } from "./context.js";
 import { type LoadFlags, loadArguments } from "./load.js";
 import { usage } from "./output.js";
+import { lineBatches, namingLine, namingMoves } from "./positions.js";
 import { count } from "./report.js";
 
 interface PolicyFlags extends LoadFlags {
   readonly file?: string;
 }
-
-/** Positions read from a file before the engine is asked. */
-const BATCH = 1024;
 
 export function registerPolicy(program: Command, context: Context): void {
   program
@@ -36,29 +32,6 @@ export function registerPolicy(program: Command, context: Context): void {
       "\nExamples:\n  $ bellows policy runs/my-run 51\n  $ printf '\\n5\\n51\\n' | bellows policy runs/my-run --file - --json\n",
     )
     .action((path: string, moves: string | undefined, flags: PolicyFlags) => policy(path, moves, flags, context));
-}
-
-/** Lines of a file in batches. A newline at the end of the file begins no further line. */
-async function* lineBatches(path: string): AsyncGenerator<string[], void, undefined> {
-  const stream = path === "-" ? process.stdin.setEncoding("utf8") : createReadStream(path, "utf8");
-  let rest = "";
-  let batch: string[] = [];
-  try {
-    for await (const chunk of stream as AsyncIterable<string>) {
-      const lines = (rest + chunk).split("\n");
-      rest = lines.pop() ?? "";
-      for (const line of lines) {
-        batch.push(line.replace(/\r$/, ""));
-        if (batch.length < BATCH) continue;
-        yield batch;
-        batch = [];
-      }
-    }
-  } catch (error) {
-    throw ioError(error, path, "cannot read the positions");
-  }
-  if (rest !== "") batch.push(rest.replace(/\r$/, ""));
-  if (batch.length > 0) yield batch;
 }
 
 async function policy(path: string, moves: string | undefined, flags: PolicyFlags, context: Context): Promise<void> {
@@ -101,31 +74,4 @@ async function print(result: PositionPolicy, game: string, { output }: Context):
   const moveTexts = legal.map(({ action, symbol }) => `${symbol}: ${((probabilities[action] ?? 0) * 100).toFixed(2)}%`);
   const end = terminal ? "the game is over" : moveTexts.join("  ");
   output.text(`${moves === "" ? "(start)" : moves}   value ${value.toFixed(4)}   ${end}\n`);
-}
-
-function indexOf(error: unknown): number | null {
-  if (!(error instanceof OptionError)) return null;
-  const match = /^moves\[(\d+)\]$/.exec(error.path ?? "");
-  return match ? Number(match[1]) : null;
-}
-
-function namingMoves(error: unknown): unknown {
-  return indexOf(error) === null
-    ? error
-    : new OptionError((error as OptionError).message, { ...(error as OptionError), path: "moves" });
-}
-
-/** The line that an illegal position stands in, counted from 1. */
-function namingLine(error: unknown, file: string, before: number): unknown {
-  const index = indexOf(error);
-  if (index === null) return error;
-  const line = before + index + 1;
-  const { message, received, expected } = error as OptionError;
-  return new OptionError(`${file}, line ${line}: ${message}`, {
-    op: "policy",
-    path: `${file}:${line}`,
-    received,
-    expected,
-    cause: error,
-  });
 }

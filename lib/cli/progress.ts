@@ -22,6 +22,53 @@ function brief({ loss, speed }: Iteration): string {
   );
 }
 
+/** A bar on the terminal; null elsewhere. */
+function barFor(format: string): cliProgress.SingleBar | null {
+  if (!process.stderr.isTTY) return null;
+  return new cliProgress.SingleBar({
+    stream: process.stderr,
+    format,
+    barCompleteChar: "#",
+    barIncompleteChar: ".",
+    barsize: 20,
+    hideCursor: true,
+    clearOnComplete: true,
+    stopOnComplete: false,
+    fps: 10,
+  });
+}
+
+/** How many of many things are done. What takes less than two seconds needs no lines. */
+export class Counter {
+  readonly #output: Output;
+  readonly #total: number;
+  readonly #what: string;
+  readonly #bar: cliProgress.SingleBar | null;
+  readonly #started = performance.now();
+  #tenth = 0;
+
+  constructor(output: Output, total: number, what: string) {
+    this.#output = output;
+    this.#total = total;
+    this.#what = what;
+    this.#bar = barFor(`{bar} {value}/{total} ${what}  ETA {remaining}`);
+    this.#bar?.start(total, 0, { remaining: "?" });
+  }
+
+  update(done: number): void {
+    const elapsed = (performance.now() - this.#started) / 1e3;
+    this.#bar?.update(done, { remaining: duration((elapsed / done) * (this.#total - done)) });
+    const tenth = Math.floor((10 * done) / this.#total);
+    if (this.#bar || elapsed < 2 || tenth <= this.#tenth) return;
+    this.#tenth = tenth;
+    this.#output.note(`${tenth * 10}%  ${count(done)} ${this.#what}\n`);
+  }
+
+  stop(): void {
+    this.#bar?.stop();
+  }
+}
+
 /** Where a run of a given length is. */
 export class Progress {
   readonly #output: Output;
@@ -37,20 +84,8 @@ export class Progress {
     this.#output = output;
     this.#total = total;
     this.#timed = timed;
-    this.#bar = null;
-    if (!process.stderr.isTTY) return;
-    this.#bar = new cliProgress.SingleBar({
-      stream: process.stderr,
-      format: `{bar} {where}  {figures}  ETA {remaining}`,
-      barCompleteChar: "#",
-      barIncompleteChar: ".",
-      barsize: 20,
-      hideCursor: true,
-      clearOnComplete: true,
-      stopOnComplete: false,
-      fps: 10,
-    });
-    this.#bar.start(total, 0, { where: "0", figures: "starting", remaining: "?" });
+    this.#bar = barFor("{bar} {where}  {figures}  ETA {remaining}");
+    this.#bar?.start(total, 0, { where: "0", figures: "starting", remaining: "?" });
   }
 
   update(iteration: Iteration): void {

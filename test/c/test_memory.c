@@ -242,6 +242,16 @@ static bw_status save_policy(bench* b, bw_error* error) {
   return status;
 }
 
+static bw_status solver(bench* b, bw_error* error) {
+  bw_connect4_solver* made = NULL;
+  BW_TRY(bw_connect4_solver_create(b->on.threads, 1, true, &made, error));
+  const char* moves[] = {"4444443333335555", "112233"};
+  bw_connect4_solution solutions[2];
+  const bw_status status = bw_connect4_solver_solve(made, moves, 2, true, NULL, NULL, solutions, error);
+  bw_connect4_solver_destroy(made);
+  return status;
+}
+
 // In this order. `same`: also when it passes, it leaves the run as it was.
 static const struct call {
   const char* name;
@@ -268,6 +278,7 @@ static const struct call {
     {"playouts", playouts, true, true, -1},
     {"save a policy", save_policy, true, false, -1},
     {"match", match, true, true, -1},
+    {"solver", solver, true, true, -1},
 };
 enum { CALLS = sizeof kCalls / sizeof *kCalls };
 

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
-import { BellowsError, OutOfMemoryError, SelfPlay } from "../../dist/index.js";
+import { BellowsError, Connect4Solver, OutOfMemoryError, SelfPlay } from "../../dist/index.js";
 import { native, settled } from "../../dist/native.js";
 import { Control, REFUSALS } from "./fail_alloc.mjs";
 
@@ -90,6 +90,7 @@ async function main() {
   for (let i = 0; i < 2; ++i) {
     control.watch();
     await create();
+    await solve();
     await collect();
   }
   const { live } = control.read();
@@ -98,6 +99,8 @@ async function main() {
   await sweep("info", () => settled(native().info(false)));
   await sweep("perft", () => settled(native().perft("tictactoe", 3)));
   await sweep("create and close", create);
+  const solved = await sweep("solve", solve);
+  assert.deepEqual(solved, [15, 18]);
 
   let run = await sweep("create", () => SelfPlay.create(options));
   const same = () => state(run);
@@ -145,6 +148,16 @@ async function main() {
   await collect();
   assert.equal(control.read().live, live, "memory that was not given back");
   control.fail(0);
+}
+
+async function solve() {
+  const solver = await Connect4Solver.create({ threads: Number(threads), memory: 1 });
+  try {
+    const solutions = await solver.solveMany(["4444443333", "112233"]);
+    return solutions.map(({ score }) => score);
+  } finally {
+    await solver.close();
+  }
 }
 
 /** What the API calls on the engine itself: the pool's members, loading into a run that exists. */
