@@ -3,12 +3,14 @@
 //
 //   bundle-GAME.safetensors   SelfPlay.save(): weights, optimiser and opponents in one file
 //   run/                      the folder of a run that was stopped after half of its iterations
+//   lab.sqlite, lab.json      a lab's file, and what it holds (see golden-ledger.mjs)
 //   expected.json             what the files hold, and what the run's end is under the portable instruction set
 
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { writeLedger } from "./golden-ledger.mjs";
 
 process.env.BELLOWS_ISA = "portable";
 const { SelfPlay } = await import("../dist/index.js");
@@ -103,6 +105,8 @@ const half = train(out, 2);
 if (half.signal !== "SIGKILL") throw new Error(`the run was not stopped: ${half.stderr}`);
 rmSync(join(out, "lock"), { force: true });
 cpSync(out, join(fresh, "run"), { recursive: true });
+
+writeLedger(fresh);
 
 const { signature } = JSON.parse(readFileSync(join(root, "test", "golden", "signature.json"), "utf8"));
 const expected = { signature, bundles, run: { weightsHash: end.weightsHash, iterations: end.iterations } };
