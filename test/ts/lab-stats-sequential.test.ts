@@ -287,6 +287,15 @@ describe("a decision", () => {
       decide(values, { ...plan, futility: rule }).looks.map(({ boundary, crossed }) => [boundary, crossed]);
     expect(strip(differences, futility)).toEqual(strip(differences, null));
     expect(decide(new Array<number>(8).fill(0), { ...plan, futility }).futile).toBe(true);
+    // Where every look is futile, the one that crosses is not.
+    const { crossed, looks } = decide(differences, {
+      ...plan,
+      maxPairs: 17,
+      looks: [8, 12, 16, 17],
+      futility: { power: 1, level: 0.5 },
+    });
+    expect(crossed).toBe("greater");
+    expect(looks.map((look) => look.futile)).toEqual([...looks.slice(1).map(() => true), false]);
   });
 
   test("refuses what it cannot use, by name", () => {
