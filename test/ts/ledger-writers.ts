@@ -19,7 +19,9 @@ export function acknowledged(folder: string, prefix = "notes-"): Map<string, num
     for (const line of readFileSync(join(folder, name), "utf8").split("\n").slice(0, -1)) {
       const [arm, seed, value] = line.split(" ");
       const run = `${arm} ${seed}`;
-      told.set(run, [...(told.get(run) ?? []), Number(value)]);
+      const said = told.get(run);
+      if (said === undefined) told.set(run, [Number(value)]);
+      else said.push(Number(value));
     }
   }
   return told;
