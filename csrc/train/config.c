@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../core/decimal.h"
+
 // "tictactoe|connect4": every name is written with a bar before it, and the first bar is skipped.
 static const char game_names[] =
 #define GAME(name, title) "|" #name
@@ -165,8 +167,8 @@ static void print_number(double value, char* text, size_t size) {
     return;
   }
   for (int digits = 1; digits <= 17; ++digits) {
-    snprintf(text, size, "%.*g", digits, value);
-    if (strtod(text, NULL) == value) return;
+    bw_decimal_print(value, digits, text, size);
+    if (bw_decimal_read(text) == value) return;
   }
 }
 
@@ -370,7 +372,7 @@ static bool parse_value(const option* o, bw_value_kind kind, const char* text, d
     case OPTION_INT:
     case OPTION_REAL: {
       if (kind != BW_VALUE_NUMBER || !is_number(text)) return false;
-      double number = strtod(text, NULL) + 0.0;  // -0 becomes 0
+      double number = bw_decimal_read(text) + 0.0;  // -0 becomes 0
       if (!isfinite(number) || number < o->min || number > o->max) return false;
       if (o->type == OPTION_INT && number != floor(number)) return false;
       *value = number;

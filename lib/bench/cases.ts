@@ -2,6 +2,7 @@
 
 import { BellowsError } from "../errors.js";
 import { type NativeBenchCase, type NativeBenchRow, native, settled, take } from "../native.js";
+import { nearest } from "./nearest.js";
 import { measurePeer, type PeerEntry } from "./peers.js";
 import { median } from "./statistics.js";
 
@@ -28,8 +29,10 @@ export interface BenchRow {
   readonly unit: string;
   /** null where the case counts no operations. */
   readonly gflops: number | null;
-  /** Share of the probed roof that binds first. */
+  /** Share of the probed roof that binds first; at most 1. */
   readonly roofFraction: number | null;
+  /** Whether the case was faster than a probe: its own rate is the roof then. */
+  readonly roofRaised: boolean;
   /** Time / the least time at the probed rates. */
   readonly floorRatio: number | null;
   readonly peers: readonly BenchPeer[];
@@ -70,27 +73,13 @@ export function benchCases(): BenchCase[] {
     .map((of, index) => ({ ...of, index }));
 }
 
-/** Letters to insert, delete or replace. */
-function distance(left: string, right: string): number {
-  let row = Array.from({ length: right.length + 1 }, (_, j) => j);
-  for (const [i, letter] of [...left].entries()) {
-    const next = [i + 1];
-    for (let j = 1; j <= right.length; ++j) {
-      const replaced = row[j - 1]! + (letter === right[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, row[j]! + 1, next[j - 1]! + 1));
-    }
-    row = next;
-  }
-  return row[right.length]!;
-}
-
 /** The cases that the names mean: a whole name, or what stands before its slash. */
 export function chooseCases(names: readonly string[], cases: readonly BenchCase[]): BenchCase[] {
   const known = [...new Set(cases.flatMap(({ name }) => [name.slice(0, name.indexOf("/")), name]))].sort();
   for (const name of names) {
     if (known.includes(name)) continue;
-    const [nearest = ""] = [...known].sort((a, b) => distance(name, a) - distance(name, b));
-    const hint = distance(name, nearest) <= name.length / 3 + 1 ? `did you mean ${nearest}? ` : "";
+    const near = nearest(name, known);
+    const hint = near === null ? "" : `did you mean ${near}? `;
     throw new BellowsError("USAGE", `--only ${name}: no such case; ${hint}There are ${known.join(", ")}`, {
       op: "bench",
       path: "--only",
@@ -138,6 +127,7 @@ export async function runCase(of: BenchCase, request: BenchRequest): Promise<Ben
     unit: of.unit,
     gflops: orNull(row.gflops),
     roofFraction: orNull(row.roofFraction),
+    roofRaised: row.roofRaised,
     floorRatio: orNull(row.floorRatio),
     peers: peers.map(({ name }, i) => ({
       name,

@@ -571,6 +571,30 @@ describe("info, plan, games", () => {
   });
 });
 
+describe("games", () => {
+  test.each([
+    ["lst", /unknown command 'lst'\n\(Did you mean list\?\)/],
+    ["preft", /Did you mean perft\?/],
+    ["tictactoe", /unknown command 'tictactoe'$/],
+  ])("%s is no command", async (word, message) => {
+    const end = await bellows(["games", word, "--json"]);
+    expectError(end, 2, "USAGE", word);
+    expect(end.last.message).toMatch(message);
+  });
+
+  test("the list is the default; it takes no arguments", async () => {
+    for (const args of [["games"], ["games", "list"]]) {
+      const end = await bellows(args);
+      expect({ code: end.code, text: end.stdout }).toMatchObject({
+        code: 0,
+        text: expect.stringContaining("connect4"),
+      });
+    }
+    expectError(await bellows(["games", "list", "connect4", "--json"]), 2, "USAGE", /./);
+    expect((await bellows(["games", "help"])).stdout).toContain("perft");
+  });
+});
+
 describe("help and streams", () => {
   test("--help of train lists every option", async () => {
     const end = await bellows(["train", "--help"]);
