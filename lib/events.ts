@@ -47,8 +47,11 @@ export interface Iteration {
     readonly collectSeconds: number;
     readonly updateSeconds: number;
   };
-  /** Rate of all kernels, and its share of the measured peak (NaN where the roof was not measured). */
-  readonly roofline: { readonly gflops: number; readonly fraction: number };
+  /**
+   * Rate of all kernels, and its share of the measured peak, at most 1 (NaN where the roof was not measured). `raised`:
+   * the peak is the best rate that an iteration reached, because all measurements of it read less.
+   */
+  readonly roofline: { readonly gflops: number; readonly fraction: number; readonly raised: boolean };
   /** Training time since the run began, in seconds of the wall clock. */
   readonly seconds: number;
   /** Where this iteration was to be evaluated. */
@@ -151,7 +154,11 @@ export function toIteration(
       collectSeconds: raw.collectSeconds,
       updateSeconds: raw.updateSeconds,
     },
-    roofline: { gflops: raw.flops / busy / 1e9, fraction: raw.roofline > 0 ? raw.roofline : Number.NaN },
+    roofline: {
+      gflops: raw.flops / busy / 1e9,
+      fraction: raw.roofline > 0 ? raw.roofline : Number.NaN,
+      raised: raw.roofRaised,
+    },
     seconds,
     evaluation,
     stopped,

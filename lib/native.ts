@@ -63,6 +63,7 @@ export interface NativeIteration {
   readonly updateSeconds: number;
   readonly flops: number;
   readonly roofline: number;
+  readonly roofRaised: boolean;
 }
 
 export interface NativeSpan {
@@ -80,6 +81,8 @@ export interface NativeProfile {
   readonly threads: number;
   /** In the run's precision. */
   readonly gflops: number;
+  /** Whether that is the best rate of an iteration: the probes read less. */
+  readonly raised: boolean;
   readonly gflopsFp32: number;
   /** 0 where there is no bf16. */
   readonly gflopsBf16: number;
@@ -135,7 +138,8 @@ export interface NativeEngine {
   poolPut(slot: number, weights: Float32Array): Promise<void>;
   weights(): Promise<ArrayBuffer>;
   counters(): Promise<NativeCounters>;
-  measureRoof(): Promise<{ gflops: number; gbytes: number }>;
+  /** Measures what is not known; `again`: looks again at what is, and keeps the best. */
+  measureRoof(again: boolean): Promise<void>;
   profile(): NativeProfile;
   profileReset(): Promise<void>;
   /** Records events: at most `capacity` a thread between two calls of `traceTake`. */
@@ -229,6 +233,7 @@ export interface NativeBenchRow {
   readonly roofGflops: number;
   readonly roofGbytes: number;
   readonly roofFraction: number;
+  readonly roofRaised: boolean;
   readonly floorSeconds: number;
   readonly floorRatio: number;
   readonly samples: number;

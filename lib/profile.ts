@@ -6,14 +6,21 @@ export interface MemoryRoof {
   /** What it holds for all threads together; null for DRAM. */
   readonly bytes: number | null;
   readonly gbytes: number;
+  /** Whether that is the best rate of an op: the probe read less. */
+  readonly raised: boolean;
 }
 
-/** What this machine can do at most, measured with as many threads as the run has. */
+/**
+ * What this machine can do at most, measured with as many threads as the run has. A probe reads less while other
+ * programs run, so the best of several counts, and where work was faster than all of them, its rate.
+ */
 export interface Roof {
   readonly threads: number;
   /** Multiply-adds in the run's precision, GFLOP/s. */
   readonly gflops: number;
-  /** The same of fp32, and of bf16 factors with fp32 sums; null where the CPU has no instruction for that. */
+  /** Whether that is the best rate of an iteration or an op: the probes read less. */
+  readonly raised: boolean;
+  /** Without what single ops reached: of fp32, and of bf16 factors with fp32 sums; null where the CPU has no instruction for that. */
   readonly arithmetic: { readonly fp32: number; readonly bf16: number | null };
   /** The nearest first; the last one is DRAM. */
   readonly memory: readonly MemoryRoof[];
@@ -34,14 +41,16 @@ export interface ProfileRow {
   readonly intensity: number;
   /**
    * Share of the roof over this intensity: of peak arithmetic, or of the bandwidth of the nearest memory that holds
-   * what one call touches, whichever is reached first. Above 1 where the data stayed nearer than that. NaN until the
-   * roof is measured.
+   * what one call touches, whichever is reached first. Faster than that memory, it is compared with one nearer, where
+   * the data must have stayed. At most 1; NaN until the roof is measured.
    */
   readonly roof: number;
   /** Which of the two that is; null until the roof is measured, and for work that counts neither. */
   readonly bound: "compute" | "memory" | null;
   /** That memory; null until the roof is measured. */
   readonly memory: MemoryRoof["name"] | null;
+  /** Whether the roof that binds it was raised to the best rate seen, because the probes read less. */
+  readonly raised: boolean;
 }
 
 /** Work that was timed. */
@@ -54,7 +63,7 @@ export interface Work {
   readonly threads?: number;
 }
 
-export type Rates = Pick<ProfileRow, "gflops" | "gbytes" | "intensity" | "roof" | "bound" | "memory">;
+export type Rates = Pick<ProfileRow, "gflops" | "gbytes" | "intensity" | "roof" | "bound" | "memory" | "raised">;
 
 /** Rates of work, and its place under the roof. */
 export function rates({ flops, bytes, seconds, calls, threads }: Work, roof: Roof | null): Rates {
@@ -62,34 +71,56 @@ export function rates({ flops, bytes, seconds, calls, threads }: Work, roof: Roo
   const gbytes = seconds > 0 ? bytes / seconds / 1e9 : 0;
   const intensity = bytes > 0 ? flops / bytes : 0;
   const rate = { gflops, gbytes, intensity };
-  if (roof === null) return { ...rate, roof: Number.NaN, bound: null, memory: null };
+  if (roof === null) return { ...rate, roof: Number.NaN, bound: null, memory: null, raised: false };
   const part = (threads ?? roof.threads) / roof.threads;
   const touched = bytes / Math.max(1, calls);
-  const memory = roof.memory.find((level) => level.bytes === null || level.bytes * part >= touched)!;
+  let at = roof.memory.findIndex((level) => level.bytes === null || level.bytes * part >= touched);
+  while (at > 0 && gbytes > roof.memory[at]!.gbytes * part) --at;
+  const memory = roof.memory[at]!;
   const compute = gflops / (roof.gflops * part);
   const stream = gbytes / (memory.gbytes * part);
   const bound = flops <= 0 && bytes <= 0 ? null : compute >= stream ? "compute" : "memory";
-  return { ...rate, roof: Math.max(compute, stream), bound, memory: memory.name };
+  const share = Math.max(compute, stream);
+  // Above 1 only for work that the roof was not raised to: short, or one event of a trace.
+  const raised = share > 1 || (bound !== null && (bound === "compute" ? roof : memory).raised);
+  return { ...rate, roof: Math.min(1, share), bound, memory: memory.name, raised };
+}
+
+/** Share of the time from which on a rate is evidence: clocks and uneven shares of threads make shorter ones up. */
+const EVIDENCE = 0.01;
+
+/** The roof over all of this work, done by all threads: a rate that was reached is reachable. */
+export function raisedTo(works: readonly Work[], roof: Roof): Roof {
+  const total = works.reduce((sum, { seconds }) => sum + seconds, 0);
+  const counted = works.filter(({ seconds }) => seconds > 0 && seconds >= EVIDENCE * total);
+  const gflops = Math.max(0, ...counted.map(({ flops, seconds }) => flops / seconds / 1e9));
+  const gbytes = Math.max(0, ...counted.map(({ bytes, seconds }) => bytes / seconds / 1e9));
+  const [nearest, ...farther] = roof.memory;
+  return {
+    ...roof,
+    ...(gflops > roof.gflops && { gflops, raised: true }),
+    memory: gbytes > nearest!.gbytes ? [{ ...nearest!, gbytes, raised: true }, ...farther] : roof.memory,
+  };
 }
 
 const CACHES = ["L1", "L2", "L3"] as const;
 
-/** The roof of a profile; null until it is measured. */
+/** The roof of a profile, which none of its rows exceeds; null until it is measured. */
 export function toRoof(raw: NativeProfile): Roof | null {
   if (!(raw.gflops > 0 && raw.gbytes > 0)) return null;
-  const memory: MemoryRoof[] = [
-    ...raw.caches.map((cache, i) => ({ name: CACHES[i]!, ...cache })),
-    { name: "DRAM", bytes: null, gbytes: raw.gbytes },
-  ];
+  const memory = [
+    ...raw.caches.map((cache, i) => ({ name: CACHES[i]!, ...cache, raised: false })),
+    { name: "DRAM" as const, bytes: null, gbytes: raw.gbytes, raised: false },
+  ].filter(({ gbytes }) => gbytes > 0);
   const arithmetic = { fp32: raw.gflopsFp32, bf16: raw.gflopsBf16 > 0 ? raw.gflopsBf16 : null };
-  return { threads: raw.threads, gflops: raw.gflops, arithmetic, memory: memory.filter(({ gbytes }) => gbytes > 0) };
+  return raisedTo(raw.spans, { threads: raw.threads, gflops: raw.gflops, raised: raw.raised, arithmetic, memory });
 }
 
 export function toProfile(raw: NativeProfile): ProfileRow[] {
   const roof = toRoof(raw);
   const total = raw.spans.reduce((sum, { seconds }) => sum + seconds, 0);
   return raw.spans.map((span) => {
-    const { gflops, gbytes, intensity, roof: fraction, bound, memory } = rates(span, roof);
+    const { gflops, gbytes, intensity, roof: fraction, bound, memory, raised } = rates(span, roof);
     return {
       op: span.name,
       group: span.group,
@@ -102,6 +133,7 @@ export function toProfile(raw: NativeProfile): ProfileRow[] {
       roof: fraction,
       bound,
       memory,
+      raised,
     };
   });
 }

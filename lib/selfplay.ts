@@ -70,7 +70,10 @@ export interface TrainArguments {
   readonly signal?: AbortSignal | undefined;
   /** Iterations between evaluations, which {@link Iteration.evaluation} then has; default `run.evaluateEvery`. */
   readonly evaluateEvery?: number | undefined;
-  /** Whether to measure the machine's peaks first (about 200 ms, once a process); default true. */
+  /**
+   * Whether to measure the machine's peaks: first (about 300 ms, once a process), and between iterations for less than
+   * 0.5% of the time, in case other programs kept the machine busy at first; default true.
+   */
   readonly roofline?: boolean | undefined;
 }
 
@@ -358,7 +361,7 @@ export class SelfPlay implements AsyncDisposable {
   }
 
   #measureRoof(): Promise<unknown> {
-    this.#roof ??= settled(this.#engine.measureRoof()).catch((error: unknown) => {
+    this.#roof ??= settled(this.#engine.measureRoof(false)).catch((error: unknown) => {
       this.#roof = undefined;
       throw error;
     });
@@ -470,9 +473,12 @@ export class SelfPlay implements AsyncDisposable {
     await settled(this.#engine.profileReset());
   }
 
-  /** What this machine can do at most with the run's threads: measured once a process, in about 300 ms. */
+  /**
+   * What this machine can do at most with the run's threads: the best that this process has seen. The first look takes
+   * about 300 ms, each call after that looks again for about 100 ms.
+   */
   async roof(): Promise<Roof> {
-    await this.#measureRoof();
+    await settled(this.#engine.measureRoof(true));
     return toRoof(this.#engine.profile())!;
   }
 

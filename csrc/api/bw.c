@@ -19,14 +19,11 @@ struct bw_selfplay {
   bw_device* device;
   bw_run* run;
   bw_isa isa;
-  bw_roof roof;  // 0 until measured
+  bw_roof roof;         // 0 until measured
+  double until_glance;  // seconds of training until the roof is looked at again
 };
 
-// The compute roof of a run: of the precision that it asks for.
-static double peak_gflops(const bw_selfplay* selfplay) {
-  const bool bf16 = selfplay->run->config.run_precision == BW_PRECISION_BF16;
-  return bf16 ? selfplay->roof.gflops_bf16 : selfplay->roof.gflops;
-}
+static const double kGlanceShare = 0.004;  // of the training time, for looks at the roof
 
 const char* bw_version(void) { return BW_VERSION; }
 
@@ -56,7 +53,7 @@ bw_status bw_library_info(bool measure_peaks, bw_info* info, bw_error* error) {
   bw_pool* pool = NULL;
   bw_roof roof;
   BW_TRY(bw_pool_create(info->hardware_threads, &pool, error));
-  const bw_status status = bw_roof_measure(isa, pool, &roof, error);
+  const bw_status status = bw_roof_measure(isa, pool, false, &roof, error);
   bw_pool_destroy(pool);
   if (status != BW_OK) return status;
   info->peak_gflops = roof.gflops;
@@ -180,11 +177,28 @@ void bw_selfplay_destroy(bw_selfplay* selfplay) {
   free(selfplay);
 }
 
+// The iteration's place under the roof. The roof is probed again now and then, between iterations, and at once where it
+// must have been read too low: it would be wrong for the whole run if the machine was busy in the moment it began.
+static void place_under_roof(bw_selfplay* selfplay, bw_iteration* it) {
+  const double seconds = it->collect_seconds + it->update_seconds;
+  const bw_precision precision = (bw_precision)selfplay->run->config.run_precision;
+  bw_roof* roof = &selfplay->roof;
+  if (bw_roof_gflops(roof, precision) <= 0 || seconds <= 0) return;
+  const double gflops = it->flops / seconds * 1e-9;
+  selfplay->until_glance -= seconds;
+  if (selfplay->until_glance <= 0 || gflops > bw_roof_gflops(roof, precision)) {
+    const uint64_t start = bw_now_ns();
+    bw_roof_glance(selfplay->isa, bw_cpu_device_pool(selfplay->device), precision, gflops, roof);
+    // As long as it took: on a busy machine much more than it was meant to.
+    selfplay->until_glance = (double)(bw_now_ns() - start) * 1e-9 / kGlanceShare;
+  }
+  it->roofline = gflops / bw_roof_gflops(roof, precision);
+  it->roof_raised = roof->raised[precision];
+}
+
 bw_status bw_selfplay_iterate(bw_selfplay* selfplay, double progress, bw_iteration* out, bw_error* error) {
   BW_TRY(bw_run_iterate(selfplay->run, progress, out, error));
-  const double seconds = out->collect_seconds + out->update_seconds;
-  const double peak = peak_gflops(selfplay);
-  if (peak > 0 && seconds > 0) out->roofline = out->flops / seconds / (peak * 1e9);
+  place_under_roof(selfplay, out);
   return BW_OK;
 }
 
@@ -343,10 +357,11 @@ void bw_selfplay_timeline_stop(bw_selfplay* selfplay) { bw_prof_timeline_stop(&s
 void bw_selfplay_timeline_clear(bw_selfplay* selfplay) { bw_prof_timeline_clear(&selfplay->device->prof); }
 const bw_timeline* bw_selfplay_timeline(const bw_selfplay* selfplay) { return selfplay->device->prof.timeline; }
 
-bw_status bw_selfplay_measure_roof(bw_selfplay* selfplay, double* gflops, double* gbytes, bw_error* error) {
-  BW_TRY(bw_roof_measure(selfplay->isa, bw_cpu_device_pool(selfplay->device), &selfplay->roof, error));
-  *gflops = peak_gflops(selfplay);
-  *gbytes = selfplay->roof.gbytes;
+bw_status bw_selfplay_measure_roof(bw_selfplay* selfplay, bool again, bw_error* error) {
+  bw_roof roof;
+  BW_TRY(bw_roof_measure(selfplay->isa, bw_cpu_device_pool(selfplay->device), again, &roof, error));
+  selfplay->roof = roof;
+  selfplay->until_glance = 1;
   return BW_OK;
 }
 

@@ -64,16 +64,18 @@ typedef struct bw_bench_row {
   double median, p10, p90;            // of the values
   double seconds;                     // of one call
   double gflops, gbytes;              // GFLOP/s and GB/s
-  double roof_gflops, roof_gbytes;    // of the probes
-  double roof_fraction;               // share of the roof that binds first, the optimiser left out
+  double roof_gflops, roof_gbytes;    // of the probes; where the case was faster, its own rates
+  double roof_fraction;               // share of the roof that binds first, the optimiser left out; at most 1
   double floor_seconds, floor_ratio;  // see bw_bench_floor; seconds / floor
   double samples, moves, steps, collect_seconds, update_seconds;
+  bool roof_raised;  // a probe read less than the case reached
 } bw_bench_row;
 
 // The least time that the sample's work takes at these rates: products and kernels at the roof that binds first, then
 // the optimiser likewise.
 double bw_bench_floor(const bw_bench_sample* sample, double roof_gflops, double roof_gbytes);
-// Ratios are taken to the medians of the probes, so that one that was disturbed says nothing. BW_MEMORY.
+// Ratios are taken to the medians of the probes, so that one that was disturbed says nothing; where the case was
+// faster, to its own rates, since a rate that was reached is reachable. BW_MEMORY.
 bw_status bw_bench_summarise(const bw_bench_sample* samples, int count, bw_bench_row* row, bw_error* error);
 
 // Runs case `index`. BW_OPTION names a bad threads or precision.

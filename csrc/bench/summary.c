@@ -38,6 +38,14 @@ double bw_bench_floor(const bw_bench_sample* sample, double roof_gflops, double 
     qsort(values, (size_t)count, sizeof *values, compare); \
     found = quantile(values, count, q);                    \
   } while (0)
+
+// True where it is raised.
+static bool raise(double* roof, double reached) {
+  if (*roof <= 0 || reached <= *roof) return false;  // 0: there is no such probe
+  *roof = reached;
+  return true;
+}
+
 #define MEDIAN(field, expression) \
   do {                            \
     QUANTILE(0.5, expression);    \
@@ -65,7 +73,14 @@ bw_status bw_bench_summarise(const bw_bench_sample* samples, int count, bw_bench
   MEDIAN(steps, s->steps);
   MEDIAN(collect_seconds, s->collect_seconds);
   MEDIAN(update_seconds, s->update_seconds);
+  const bool compute = raise(&row->roof_gflops, row->gflops), memory = raise(&row->roof_gbytes, row->gbytes);
+  row->roof_raised = compute || memory;
   MEDIAN(roof_fraction, at_roof(s->work, row->roof_gflops, row->roof_gbytes) / s->seconds);
+  // The median of what binds each sample may be a little above that of either.
+  if (row->roof_fraction > 1) {
+    row->roof_fraction = 1;
+    row->roof_raised = true;
+  }
   MEDIAN(floor_seconds, bw_bench_floor(s, row->roof_gflops, row->roof_gbytes));
   if (row->floor_seconds > 0) {
     MEDIAN(floor_ratio, s->seconds / bw_bench_floor(s, row->roof_gflops, row->roof_gbytes));

@@ -48,6 +48,7 @@ Napi::Object RowObject(Napi::Env env, const bw_bench_row& row) {
   object.Set("roofGflops", row.roof_gflops);
   object.Set("roofGbytes", row.roof_gbytes);
   object.Set("roofFraction", row.roof_fraction);
+  object.Set("roofRaised", row.roof_raised);
   object.Set("floorSeconds", row.floor_seconds);
   object.Set("floorRatio", row.floor_ratio);
   object.Set("samples", row.samples);

@@ -167,6 +167,7 @@ Napi::Object IterationObject(Napi::Env env, const bw_iteration& iteration) {
   object.Set("updateSeconds", iteration.update_seconds);
   object.Set("flops", iteration.flops);
   object.Set("roofline", iteration.roofline);
+  object.Set("roofRaised", iteration.roof_raised);
   return object;
 }
 

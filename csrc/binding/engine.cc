@@ -19,8 +19,8 @@ struct EngineState {
   std::mutex mutex;
   uint64_t cancelled = 0;  // jobs with a ticket up to this one are cancelled
   bw_prof profile{};       // as the last job left it, for readers on the JavaScript thread
-  double gflops = 0, gbytes = 0;
-  bw_roof roof{};
+  bw_roof roof{};          // likewise
+  bw_precision precision = BW_PRECISION_FP32;
 
   void CancelUpTo(uint64_t ticket) {
     std::lock_guard<std::mutex> lock(mutex);
@@ -49,6 +49,8 @@ struct EngineState {
     if (!now) return;
     profile = *now;
     profile.timeline = nullptr;  // belongs to the engine's thread
+    roof = *bw_selfplay_roof(run);
+    precision = static_cast<bw_precision>(bw_selfplay_config(run)->run_precision);
   }
 };
 
@@ -517,26 +519,17 @@ Napi::Value Engine::Counters(const Napi::CallbackInfo& info) {
                               }));
 }
 
+// measureRoof(again)
 Napi::Value Engine::MeasureRoof(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  if (!info[0].IsBoolean()) return WrongArguments(env, "measureRoof(again)");
+  bool again = info[0].As<Napi::Boolean>().Value();
   std::shared_ptr<EngineState> state = state_;
-  return Post(info.Env(), MakeJob<int>(
-                              "selfplay.measureRoof",
-                              [state](int&, bw_error* error) -> bw_status {
-                                double gflops = 0, gbytes = 0;
-                                BW_TRY(bw_selfplay_measure_roof(state->run, &gflops, &gbytes, error));
-                                std::lock_guard<std::mutex> lock(state->mutex);
-                                state->gflops = gflops;
-                                state->gbytes = gbytes;
-                                state->roof = *bw_selfplay_roof(state->run);
-                                return BW_OK;
-                              },
-                              [state](Napi::Env e, int&) {
-                                std::lock_guard<std::mutex> lock(state->mutex);
-                                Napi::Object object = Napi::Object::New(e);
-                                object.Set("gflops", state->gflops);
-                                object.Set("gbytes", state->gbytes);
-                                return object;
-                              }));
+  return Post(env,
+              MakeJob<int>(
+                  "selfplay.measureRoof",
+                  [state, again](int&, bw_error* error) { return bw_selfplay_measure_roof(state->run, again, error); },
+                  [](Napi::Env e, int&) { return e.Undefined(); }));
 }
 
 // profile(): the spans as the last finished job left them, at once.
@@ -544,8 +537,9 @@ Napi::Value Engine::Profile(const Napi::CallbackInfo& info) {
   std::lock_guard<std::mutex> lock(state_->mutex);
   Napi::Object object = Napi::Object::New(info.Env());
   object.Set("spans", SpansObject(info.Env(), state_->profile));
-  object.Set("gflops", state_->gflops);
-  object.Set("gbytes", state_->gbytes);
+  object.Set("gflops", bw_roof_gflops(&state_->roof, state_->precision));
+  object.Set("raised", state_->roof.raised[state_->precision]);
+  object.Set("gbytes", state_->roof.gbytes);
   object.Set("threads", state_->roof.threads);
   object.Set("gflopsFp32", state_->roof.gflops);
   object.Set("gflopsBf16", state_->roof.gflops_bf16);

@@ -49,6 +49,9 @@ static inline int pthread_mutex_lock(pthread_mutex_t* mutex) {
   AcquireSRWLockExclusive(mutex);
   return 0;
 }
+static inline int pthread_mutex_trylock(pthread_mutex_t* mutex) {
+  return TryAcquireSRWLockExclusive(mutex) ? 0 : EBUSY;
+}
 static inline int pthread_mutex_unlock(pthread_mutex_t* mutex) {
   ReleaseSRWLockExclusive(mutex);
   return 0;

@@ -34,47 +34,57 @@ void bw_roof_update_portable(const float* restrict x, float* restrict y, int64_t
 }
 
 enum {
-  MAX_CACHED = 16,
-  LINE = 16,  // doubles and floats of workers stand this far apart: on cache lines of their own
+  MAX_KNOWN = 16,
+  LINE = 16,  // floats in a cache line
 #ifdef BW_SANITIZED
   TRIAD_FLOATS = 1 << 18,  // the figure means nothing there
 #else
   TRIAD_FLOATS = 1 << 24,  // three arrays of 64 MiB: beyond the caches that a core reaches
 #endif
-  TRIAD_REPEATS = 4,
 };
-static const int64_t kRounds = 200000;         // below a millisecond
-static const uint64_t kProbeTime = 60000000u;  // ns; long enough for the clock to settle, best run counts
-static const uint64_t kCacheTime = 20000000u;
+static const int64_t kRounds = 200000;  // below a millisecond
+
+// How long to look; the best of short runs counts.
+typedef struct effort {
+  uint64_t flops, cache;  // ns for each probe of arithmetic and of a cache
+  int triads;
+} effort;
+static const effort kFirst = {.flops = 60000000u, .cache = 20000000u, .triads = 4};  // the clock settles meanwhile
+static const effort kAgain = {.flops = 15000000u, .cache = 5000000u, .triads = 2};
+static const uint64_t kGlance = 4000000u;  // ns
+
 // Traffic of a thread in one run over a cache: many times what a start costs.
 static const uint64_t kPassBytes = 8u << 20;
 static const uint64_t kMostBytes = 8u << 20;  // of a thread's arrays
 
 typedef struct probe_task {
   bw_roof_probe probe;
-  double* flops;  // [threads * LINE]
-  float* sinks;   // [threads * LINE]
+  double flops;  // of one worker, all do the same
 } probe_task;
 
 static void run_probe(void* context, int64_t first, int64_t last, int worker) {
-  const probe_task* task = context;
+  (void)worker;
+  probe_task* task = context;
   for (int64_t t = first; t < last; ++t) {
-    task->flops[worker * LINE] = task->probe(kRounds, &task->sinks[worker * LINE]);
+    float sum;
+    const double flops = task->probe(kRounds, &sum);
+    volatile float used = sum;
+    (void)used;
+    if (t == 0) task->flops = flops;
   }
 }
 
 // GFLOP/s of all threads together, each running the probe.
-static double measure_flops(bw_pool* pool, probe_task* task) {
+static double measure_flops(bw_pool* pool, bw_roof_probe probe, uint64_t time) {
   const int threads = bw_pool_threads(pool);
+  probe_task task = {.probe = probe};
   double best = 0;
   const uint64_t begin = bw_now_ns();
-  for (uint64_t now = begin; now - begin < kProbeTime;) {
+  for (uint64_t now = begin; now - begin < time;) {
     const uint64_t start = now;
-    bw_pool_run(pool, threads, run_probe, task);
+    bw_pool_run(pool, threads, run_probe, &task);
     now = bw_now_ns();
-    double flops = 0;
-    for (int i = 0; i < threads; ++i) flops += task->flops[i * LINE];
-    const double rate = flops / (double)(now - start + 1);
+    const double rate = threads * task.flops / (double)(now - start + 1);
     if (rate > best) best = rate;
   }
   return best;
@@ -98,10 +108,10 @@ static void run_triad(void* context, int64_t first, int64_t last, int worker) {
 }
 
 // GB/s of a[i] = b[i] + s c[i], counting each array once.
-static double measure_bytes(bw_pool* pool, float* arrays[3]) {
+static double measure_bytes(bw_pool* pool, float* arrays[3], int repeats) {
   bw_pool_run(pool, TRIAD_FLOATS, fill_triad, arrays);  // each worker touches the pages that it will use
   double best = 0;
-  for (int repeat = 0; repeat < TRIAD_REPEATS; ++repeat) {
+  for (int repeat = 0; repeat < repeats; ++repeat) {
     const uint64_t start = bw_now_ns();
     bw_pool_run(pool, TRIAD_FLOATS, run_triad, arrays);
     const double rate = (double)(3 * sizeof(float) * TRIAD_FLOATS) / (double)(bw_now_ns() - start + 1);
@@ -135,7 +145,8 @@ static void run_cache(void* context, int64_t first, int64_t last, int worker) {
 }
 
 // GB/s of y[i] += s x[i] over `bytes` a thread, all threads together.
-static bw_status measure_cache(bw_pool* pool, bw_roof_update update, uint64_t bytes, double* gbytes, bw_error* error) {
+static bw_status measure_cache(bw_pool* pool, bw_roof_update update, uint64_t bytes, uint64_t time, double* gbytes,
+                               bw_error* error) {
   enum { ALIGNMENT = 64 };
   const int threads = bw_pool_threads(pool);
   cache_task task = {.update = update, .floats = (int64_t)(bytes / (2 * sizeof(float))) / LINE * LINE};
@@ -146,7 +157,7 @@ static bw_status measure_cache(bw_pool* pool, bw_roof_update update, uint64_t by
   if (!task.arrays) return bw_fail_memory(error, "roof", "the cache probe", size, 0);
   bw_pool_run(pool, threads, fill_cache, &task);
   const uint64_t begin = bw_now_ns();
-  for (uint64_t now = begin; now - begin < kCacheTime;) {
+  for (uint64_t now = begin; now - begin < time;) {
     const uint64_t start = now;
     bw_pool_run(pool, threads, run_cache, &task);
     now = bw_now_ns();
@@ -157,7 +168,7 @@ static bw_status measure_cache(bw_pool* pool, bw_roof_update update, uint64_t by
   return BW_OK;
 }
 
-static bw_status measure_caches(bw_pool* pool, bw_roof_update update, bw_roof* roof, bw_error* error) {
+static bw_status measure_caches(bw_pool* pool, bw_roof_update update, uint64_t time, bw_roof* roof, bw_error* error) {
   const uint64_t threads = (uint64_t)bw_pool_threads(pool);
   uint64_t nearer = 0;
   for (int i = 0; i < BW_ROOF_CACHES; ++i) {
@@ -166,7 +177,7 @@ static bw_status measure_caches(bw_pool* pool, bw_roof_update update, bw_roof* r
     uint64_t half = cache.bytes / 2 / (threads < sharers ? threads : sharers);  // of a thread's share
     if (half > kMostBytes) half = kMostBytes;
     if (half > nearer) {
-      BW_TRY(measure_cache(pool, update, half, &roof->caches[i].gbytes, error));
+      BW_TRY(measure_cache(pool, update, half, time, &roof->caches[i].gbytes, error));
       roof->caches[i].bytes = cache.bytes * ((threads + sharers - 1) / sharers);
     }
     if (cache.bytes > 0) nearer = cache.bytes;
@@ -174,74 +185,127 @@ static bw_status measure_caches(bw_pool* pool, bw_roof_update update, bw_roof* r
   return BW_OK;
 }
 
-static bw_status measure(bw_isa isa, bw_pool* pool, bw_roof* roof, bw_error* error) {
-  const int threads = bw_pool_threads(pool);
-  const size_t triad_bytes = (size_t)TRIAD_FLOATS * sizeof(float);
-  float* arrays[3] = {malloc(triad_bytes), malloc(triad_bytes), malloc(triad_bytes)};
-  probe_task task = {.probe = bw_roof_probe_portable,
-                     .flops = calloc((size_t)threads * LINE, sizeof *task.flops),
-                     .sinks = calloc((size_t)threads * LINE, sizeof *task.sinks)};
-  bw_roof_update update = bw_roof_update_portable;
+typedef struct probes {
+  bw_roof_probe flops[BW_ROOF_PRECISIONS];  // [bw_precision]; NULL: no such arithmetic
+  bw_roof_update update;
+} probes;
+
+static probes probes_of(bw_isa isa) {
+  probes of = {.flops = {bw_roof_probe_portable}, .update = bw_roof_update_portable};
 #ifdef BW_HAVE_NEON
-  if (isa == BW_ISA_NEON) task.probe = bw_roof_probe_neon;
+  if (isa == BW_ISA_NEON) of.flops[BW_PRECISION_FP32] = bw_roof_probe_neon;
 #endif
 #ifdef BW_HAVE_AVX2
   if (isa == BW_ISA_AVX2) {
-    task.probe = bw_roof_probe_avx2;
-    update = bw_roof_update_avx2;
+    of.flops[BW_PRECISION_FP32] = bw_roof_probe_avx2;
+    of.update = bw_roof_update_avx2;
   }
 #endif
 #ifdef BW_HAVE_AVX512
   if (isa == BW_ISA_AVX512) {
-    task.probe = bw_roof_probe_avx512;
-    update = bw_roof_update_avx512;
+    of.flops[BW_PRECISION_FP32] = bw_roof_probe_avx512;
+    of.update = bw_roof_update_avx512;
   }
 #endif
-  (void)isa;  // there may be one only
-  bw_status status = BW_OK;
-  if (arrays[0] && arrays[1] && arrays[2] && task.flops && task.sinks) {
-    roof->threads = threads;
-    roof->gflops = measure_flops(pool, &task);
-    roof->gflops_bf16 = 0;
 #ifdef BW_HAVE_AVX512BF16
-    if (bw_bf16_available(isa)) {
-      task.probe = bw_roof_probe_avx512bf16;
-      roof->gflops_bf16 = measure_flops(pool, &task);
-    }
+  if (bw_bf16_available(isa)) of.flops[BW_PRECISION_BF16] = bw_roof_probe_avx512bf16;
 #endif
-    roof->gbytes = measure_bytes(pool, arrays);
-    status = measure_caches(pool, update, roof, error);
+  (void)isa;  // there may be one only
+  return of;
+}
+
+static bw_status measure(bw_isa isa, bw_pool* pool, effort how, bw_roof* roof, bw_error* error) {
+  const size_t triad_bytes = (size_t)TRIAD_FLOATS * sizeof(float);
+  float* arrays[3] = {malloc(triad_bytes), malloc(triad_bytes), malloc(triad_bytes)};
+  const probes of = probes_of(isa);
+  bw_status status = BW_OK;
+  *roof = (bw_roof){.threads = bw_pool_threads(pool)};
+  if (arrays[0] && arrays[1] && arrays[2]) {
+    roof->gflops = measure_flops(pool, of.flops[BW_PRECISION_FP32], how.flops);
+    if (of.flops[BW_PRECISION_BF16]) roof->gflops_bf16 = measure_flops(pool, of.flops[BW_PRECISION_BF16], how.flops);
+    roof->gbytes = measure_bytes(pool, arrays, how.triads);
+    status = measure_caches(pool, of.update, how.cache, roof, error);
   } else {
     status = bw_fail_memory(error, "roof", "the bandwidth probe", 3 * triad_bytes, 0);
   }
   for (int i = 0; i < 3; ++i) free(arrays[i]);
-  free(task.flops);
-  free(task.sinks);
   return status;
 }
 
-static pthread_mutex_t cache_mutex = PTHREAD_MUTEX_INITIALIZER;
+// ---- the best reading ----
+
+static double* gflops_of(bw_roof* roof, bw_precision precision) {
+  return precision == BW_PRECISION_BF16 ? &roof->gflops_bf16 : &roof->gflops;
+}
+
+double bw_roof_gflops(const bw_roof* roof, bw_precision precision) {
+  return precision == BW_PRECISION_BF16 ? roof->gflops_bf16 : roof->gflops;
+}
+
+static void keep_gflops(bw_roof* roof, bw_precision precision, double gflops, bool raised) {
+  if (gflops <= bw_roof_gflops(roof, precision)) return;
+  *gflops_of(roof, precision) = gflops;
+  roof->raised[precision] = raised;
+}
+
+void bw_roof_keep_best(bw_roof* roof, const bw_roof* reading) {
+  for (int i = 0; i < BW_ROOF_PRECISIONS; ++i) {
+    const bw_precision precision = (bw_precision)i;
+    keep_gflops(roof, precision, bw_roof_gflops(reading, precision), reading->raised[i]);
+  }
+  if (reading->gbytes > roof->gbytes) roof->gbytes = reading->gbytes;
+  for (int i = 0; i < BW_ROOF_CACHES; ++i) {
+    if (reading->caches[i].gbytes > roof->caches[i].gbytes) roof->caches[i] = reading->caches[i];
+  }
+}
+
+void bw_roof_reach(bw_roof* roof, bw_precision precision, double gflops) { keep_gflops(roof, precision, gflops, true); }
+
+static pthread_mutex_t known_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct {
   bw_isa isa;
   bw_roof roof;
-} cache[MAX_CACHED];
-static int cached;
+} known[MAX_KNOWN];
+static int known_count;
 
-bw_status bw_roof_measure(bw_isa isa, bw_pool* pool, bw_roof* roof, bw_error* error) {
+// NULL where it is not known.
+static bw_roof* find_known(bw_isa isa, int threads) {
+  for (int i = 0; i < known_count; ++i) {
+    if (known[i].isa == isa && known[i].roof.threads == threads) return &known[i].roof;
+  }
+  return NULL;
+}
+
+bw_status bw_roof_measure(bw_isa isa, bw_pool* pool, bool again, bw_roof* roof, bw_error* error) {
   bw_status status = BW_OK;
-  pthread_mutex_lock(&cache_mutex);
-  int i = 0;
-  while (i < cached && !(cache[i].isa == isa && cache[i].roof.threads == bw_pool_threads(pool))) ++i;
-  if (i < cached) {
-    *roof = cache[i].roof;
+  pthread_mutex_lock(&known_mutex);
+  bw_roof* best = find_known(isa, bw_pool_threads(pool));
+  if (best) {
+    bw_roof reading;
+    if (again && measure(isa, pool, kAgain, &reading, NULL) == BW_OK) bw_roof_keep_best(best, &reading);
+    *roof = *best;
   } else {
-    *roof = (bw_roof){0};
-    status = measure(isa, pool, roof, error);
-    if (status == BW_OK && cached < MAX_CACHED) {
-      cache[cached].isa = isa;
-      cache[cached++].roof = *roof;
+    status = measure(isa, pool, kFirst, roof, error);
+    if (status == BW_OK && known_count < MAX_KNOWN) {
+      known[known_count].isa = isa;
+      known[known_count++].roof = *roof;
     }
   }
-  pthread_mutex_unlock(&cache_mutex);
+  pthread_mutex_unlock(&known_mutex);
   return status;
+}
+
+void bw_roof_glance(bw_isa isa, bw_pool* pool, bw_precision precision, double gflops, bw_roof* roof) {
+  if (pthread_mutex_trylock(&known_mutex) == 0) {
+    const bw_roof_probe probe = probes_of(isa).flops[precision];
+    if (probe) keep_gflops(roof, precision, measure_flops(pool, probe, kGlance), false);
+    bw_roof_reach(roof, precision, gflops);
+    bw_roof* best = find_known(isa, roof->threads);
+    if (best) {
+      bw_roof_keep_best(best, roof);
+      *roof = *best;
+    }
+    pthread_mutex_unlock(&known_mutex);
+  }
+  bw_roof_reach(roof, precision, gflops);
 }

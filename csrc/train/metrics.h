@@ -2,6 +2,7 @@
 #ifndef BW_TRAIN_METRICS_H
 #define BW_TRAIN_METRICS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct bw_iteration {
@@ -19,8 +20,9 @@ typedef struct bw_iteration {
   int64_t pool_size;
   int64_t epochs;  // passes done (fewer than ppo.epochs after a KL stop)
   double collect_seconds, update_seconds;
-  double flops;     // of all kernels in this iteration
-  double roofline;  // flops / seconds / peak; 0 until the roof was measured
+  double flops;      // of all kernels in this iteration
+  double roofline;   // flops / seconds / peak, at most 1; 0 until the roof was measured
+  bool roof_raised;  // the peak is the best rate that an iteration reached: all probes read less
 } bw_iteration;
 
 #endif

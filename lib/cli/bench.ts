@@ -53,7 +53,7 @@ export function registerBench(program: Command, context: Context): void {
       "after",
       "\nA row has the median and the 10th and 90th percentile of all samples; GFLOP/s of the dense operations that the\n" +
         "case needs, whatever shortcuts are taken; their share of the roof (multiply-adds in registers, or memory traffic\n" +
-        "over as many bytes, whichever binds first); and how many times the least possible time it took: the operations\n" +
+        "over as many bytes, whichever binds first; the best rate seen where the probes read less); and how many times the least possible time it took: the operations\n" +
         "at the probed rate, for an iteration also the optimiser's memory traffic. Peers: how many times as fast\n" +
         "bellows is. BELLOWS_PYTHON names the Python that has torch.\n" +
         "\n--compare builds the bench program of both commits (git and CMake are needed) and runs them in turn: first pairs\n" +
@@ -212,7 +212,8 @@ function rowText(row: BenchRow): string {
     `(${figure(row.p10)} to ${figure(row.p90)})`.padEnd(18),
   ];
   if (row.gflops !== null) cells.push(`${figure(row.gflops).padStart(5)} GFLOP/s`);
-  if (row.roofFraction !== null) cells.push(`${(100 * row.roofFraction).toFixed(0).padStart(3)}% of the roof`);
+  const of = row.roofRaised ? "the best rate seen" : "the roof";
+  if (row.roofFraction !== null) cells.push(`${(100 * row.roofFraction).toFixed(0).padStart(3)}% of ${of}`);
   if (row.floorRatio !== null) cells.push(`${row.floorRatio.toFixed(2)} x the floor`);
   let text = `${cells.join(" ").trimEnd()}\n`;
   if (row.iteration) {

@@ -6,7 +6,8 @@ import type { Output } from "./output.js";
 import { count, duration } from "./report.js";
 
 function figures({ index, loss, speed, roofline }: Iteration): string {
-  const share = Number.isNaN(roofline.fraction) ? "" : ` (${(roofline.fraction * 100).toFixed(0)}% of roof)`;
+  const of = roofline.raised ? "of the best rate seen" : "of roof";
+  const share = Number.isNaN(roofline.fraction) ? "" : ` (${(roofline.fraction * 100).toFixed(0)}% ${of})`;
   return (
     `iteration ${index}, ${count(speed.gamesPerSecond)} games/s, policy loss ${loss.policy.toFixed(4)}, ` +
     `value loss ${loss.value.toFixed(4)}, entropy ${loss.entropy.toFixed(3)}, ` +

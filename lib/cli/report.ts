@@ -104,15 +104,21 @@ export function evaluationText({ certificate, versusRandom }: Evaluation): strin
 /** The rows of a profile that took the most time, as a block of text. */
 export function profileText(rows: readonly ProfileRow[], most = 5): string {
   const top = [...rows].sort((a, b) => b.ms - a.ms).slice(0, most);
-  return table([
+  const rates = table([
     ["where the time went", "phase", "time", "GFLOP/s", "GB/s", "of roof"],
-    ...top.map(({ op, group, share, gflops, gbytes, roof, bound, memory }) => [
+    ...top.map(({ op, group, share, gflops, gbytes, roof, bound, memory, raised }) => [
       op,
       group,
       `${(share * 100).toFixed(1)}%`,
       gflops.toFixed(1),
       gbytes.toFixed(1),
-      Number.isNaN(roof) ? "" : `${(roof * 100).toFixed(0)}% ${bound === "memory" ? memory : (bound ?? "")}`.trim(),
+      Number.isNaN(roof)
+        ? ""
+        : `${(roof * 100).toFixed(0)}%${raised ? "*" : ""} ${bound === "memory" ? memory : (bound ?? "")}`.trim(),
     ]),
   ]);
+  return top.some(({ raised }) => raised) ? `${rates}  ${RAISED}\n` : rates;
 }
+
+/** What a star beside a share of the roof says. */
+export const RAISED = "* roof raised to the best rate seen: probes of it read less";

@@ -2,8 +2,9 @@
 
 import type { LabelAnchor, Mark, Spec } from "vega";
 import type { ProfileRow } from "../profile.js";
+import { RAISED } from "./report.js";
 import type { Roofline } from "./roofline.js";
-import { domainOf, isPlaced, powers } from "./roofline-text.js";
+import { domainOf, isPlaced, isRaised, powers } from "./roofline-text.js";
 import { svgRenderer } from "./vega.js";
 
 const WIDTH = 720;
@@ -55,9 +56,9 @@ export function rooflineSpec(of: Roofline): Spec {
   ];
 
   // The roofs: a slope for each memory, up to the flat one.
-  const slopes = roof.memory.map(({ name, gbytes }) => {
+  const slopes = roof.memory.map(({ name, gbytes, raised }) => {
     const from = Math.max(left, floor / gbytes);
-    return { name, gbytes, from, to: roof.gflops / gbytes };
+    return { name, gbytes, star: raised ? "*" : "", from, to: roof.gflops / gbytes };
   });
   const ridge = slopes[0]!.to;
   const lines = [
@@ -74,7 +75,7 @@ export function rooflineSpec(of: Roofline): Spec {
   const angle = (180 / Math.PI) * turn;
   const names = [
     // Above the nearest memory's slope, below the others': those of caches lie close together. Where no disc is near.
-    ...slopes.map(({ name, gbytes, from, to }, i) => {
+    ...slopes.map(({ name, gbytes, star, from, to }, i) => {
       const shares = i === 0 ? [0.3, 0.4, 0.2, 0.1, 0.5] : [0.04, 0.3, 0.14, 0.22, 0.4, 0.5, 0.6, 0.7];
       const places = shares.map((along) => from * (to / from) ** along);
       const isFree = (at: number) => {
@@ -88,10 +89,16 @@ export function rooflineSpec(of: Roofline): Spec {
         });
       };
       const x = places.find(isFree) ?? places[0]!;
-      const text = `${name} ${gbytes.toFixed(0)} GB/s`;
+      const text = `${name} ${gbytes.toFixed(0)} GB/s${star}`;
       return { x, y: x * gbytes, angle, dy: i === 0 ? -6 : 13, text };
     }),
-    { x: 1.1 * ridge, y: roof.gflops, angle: 0, dy: -7, text: `${roof.gflops.toFixed(0)} GFLOP/s ${of.precision}` },
+    {
+      x: 1.1 * ridge,
+      y: roof.gflops,
+      angle: 0,
+      dy: -7,
+      text: `${roof.gflops.toFixed(0)} GFLOP/s ${of.precision}${roof.raised ? "*" : ""}`,
+    },
   ];
 
   const each = (1e3 * of.seconds) / iterations;
@@ -108,6 +115,7 @@ export function rooflineSpec(of: Roofline): Spec {
       subtitle: [
         `${each.toFixed(each < 100 ? 1 : 0)} ms, ${of.gflops.toFixed(0)} GFLOP/s, ` +
           `${((100 * of.gflops) / roof.gflops).toFixed(0)}% of the flat roof. Areas are shares of the time.`,
+        ...(isRaised(roof) ? [RAISED] : []),
       ],
       anchor: "start",
       fontSize: 16,

@@ -1,7 +1,8 @@
 // The roofline for a terminal: both axes are logarithms, ops are letters, and a list beside them says which.
 
 import { type CustomSymbol, type LineFormatterArgs, type Point, plot } from "simple-ascii-chart";
-import type { MemoryRoof, ProfileRow } from "../profile.js";
+import type { MemoryRoof, ProfileRow, Roof } from "../profile.js";
+import { RAISED } from "./report.js";
 import type { Roofline } from "./roofline.js";
 
 /** Columns and rows that a picture takes at most. */
@@ -50,13 +51,22 @@ export function rooflineText(of: Roofline, { columns = WIDTH, unicode }: Termina
   return [...headOf(of), "", ...body, ""].join("\n");
 }
 
+/** Whether a roof is a rate that work reached instead of a probe's. */
+export function isRaised({ raised, memory }: Roof): boolean {
+  return raised || memory.some((level) => level.raised);
+}
+
 function headOf({ game, iterations, roof, seconds, gflops, cpu, isa, precision }: Roofline): string[] {
-  const memory = roof.memory.map(({ name, gbytes }) => `${name} ${gbytes.toFixed(0)} GB/s`).join(", ");
+  const star = (raised: boolean) => (raised ? "*" : "");
+  const memory = roof.memory
+    .map(({ name, gbytes, raised }) => `${name} ${gbytes.toFixed(0)} GB/s${star(raised)}`)
+    .join(", ");
   const each = (1e3 * seconds) / iterations;
   return [
     `${game}: ${each.toFixed(each < 100 ? 1 : 0)} ms an iteration, ${gflops.toFixed(1)} GFLOP/s, ` +
       `${((100 * gflops) / roof.gflops).toFixed(0)}% of the roof; ${cpu}, ${isa}, ${roof.threads} threads`,
-    `roofs: ${roof.gflops.toFixed(0)} GFLOP/s ${precision}, ${memory}`,
+    `roofs: ${roof.gflops.toFixed(0)} GFLOP/s ${precision}${star(roof.raised)}, ${memory}`,
+    ...(isRaised(roof) ? [RAISED] : []),
   ];
 }
 

@@ -339,7 +339,10 @@ async function drive(
   }
   await directory.writeResult({ line: { ...line, checkpoint: kept }, exitCode: 0 });
   printEnd(line, options, context);
-  if (last) output.text(`\n${profileText(run.profile())}`);
+  if (last) {
+    await run.roof(); // looks again: the first look may have met other programs
+    output.text(`\n${profileText(run.profile())}`);
+  }
   await output.emit({ ...line });
   recording?.report();
 }

@@ -111,7 +111,36 @@ static void test_summary(void) {
   CHECK_NEAR(row.roof_fraction, 1.0 / 3, 1e-12);
   CHECK_NEAR(row.gflops, 11.0 / 3, 1e-12);
   CHECK_NEAR(row.steps, 2, 0);
+  CHECK(!row.roof_raised);
   CHECK(bw_bench_summarise(samples, 0, &row, &error) == BW_OPTION);
+}
+
+// A share is at most 1: a case that was faster than the probes has its own rates for a roof.
+static void test_raised(void) {
+  bw_bench_sample samples[3] = {{0}};
+  for (int i = 0; i < 3; ++i) {
+    samples[i] =
+        (bw_bench_sample){.value = 1, .seconds = 1, .work = {100e9, 50e9}, .roof_gflops = 80 + i, .roof_gbytes = 200};
+  }
+  bw_bench_row row;
+  REQUIRE(bw_bench_summarise(samples, 3, &row, NULL) == BW_OK);
+  CHECK(row.roof_raised && row.roof_gflops == 100 && row.roof_gbytes == 200);
+  CHECK(row.roof_fraction == 1 && row.floor_ratio == 1);
+  for (int i = 0; i < 3; ++i) samples[i].roof_gflops = 400, samples[i].roof_gbytes = 25;
+  REQUIRE(bw_bench_summarise(samples, 3, &row, NULL) == BW_OK);
+  CHECK(row.roof_raised && row.roof_gflops == 400 && row.roof_gbytes == 50);
+  CHECK(row.roof_fraction == 1);
+  for (int i = 0; i < 3; ++i) samples[i].roof_gbytes = 0;  // no such probe: nothing to compare with
+  REQUIRE(bw_bench_summarise(samples, 3, &row, NULL) == BW_OK);
+  CHECK(!row.roof_raised && row.roof_gbytes == 0);
+  CHECK_NEAR(row.roof_fraction, 0.25, 1e-12);
+  // What binds goes round: the median of the larger share is above both medians.
+  samples[0].work = (bw_bench_work){200e9, 10e9};
+  samples[1].work = (bw_bench_work){10e9, 200e9};
+  samples[2].work = (bw_bench_work){100e9, 100e9};
+  for (int i = 0; i < 3; ++i) samples[i].roof_gflops = samples[i].roof_gbytes = 100;
+  REQUIRE(bw_bench_summarise(samples, 3, &row, NULL) == BW_OK);
+  CHECK(row.roof_fraction == 1 && row.roof_raised);
 }
 
 static bool always(void* context) {
@@ -170,6 +199,7 @@ int main(void) {
   test_list();
   test_floor();
   test_summary();
+  test_raised();
   test_refusals();
   test_meter();
   test_iteration_flops();

@@ -161,12 +161,12 @@ static void test_roof(void) {
       if (!bw_isa_available((bw_isa)i)) continue;
       bw_roof roof = {0}, again = {0};
       bw_error error;
-      CHECK(bw_roof_measure((bw_isa)i, pool, &roof, &error) == BW_OK);
+      CHECK(bw_roof_measure((bw_isa)i, pool, false, &roof, &error) == BW_OK);
       CHECK_EQ_INT(roof.threads, threads);
       CHECK(isfinite(roof.gflops) && roof.gflops > 0);
       CHECK(isfinite(roof.gbytes) && roof.gbytes > 0);
       CHECK(isfinite(roof.gflops_bf16) && (roof.gflops_bf16 > 0) == bw_bf16_available((bw_isa)i));
-      CHECK(bw_roof_measure((bw_isa)i, pool, &again, NULL) == BW_OK);  // from the cache: the same figures
+      CHECK(bw_roof_measure((bw_isa)i, pool, false, &again, NULL) == BW_OK);  // known: the same figures
       CHECK(again.gflops == roof.gflops && again.gbytes == roof.gbytes && again.threads == threads);
       CHECK(again.gflops_bf16 == roof.gflops_bf16);
       for (int level = 1; level <= BW_ROOF_CACHES; ++level) {
@@ -180,9 +180,50 @@ static void test_roof(void) {
       printf("  %s, %d threads: %.1f GFLOP/s, %.1f bf16, L1 %.1f, L2 %.1f, L3 %.1f, DRAM %.1f GB/s\n",
              bw_isa_name((bw_isa)i), threads, roof.gflops, roof.gflops_bf16, roof.caches[0].gbytes,
              roof.caches[1].gbytes, roof.caches[2].gbytes, roof.gbytes);
+      CHECK(bw_roof_measure((bw_isa)i, pool, true, &again, NULL) == BW_OK);  // looked at again: never less
+      CHECK(again.gflops >= roof.gflops && again.gflops_bf16 >= roof.gflops_bf16 && again.gbytes >= roof.gbytes);
+      for (int c = 0; c < BW_ROOF_CACHES; ++c) {
+        CHECK(again.caches[c].gbytes >= roof.caches[c].gbytes && again.caches[c].bytes == roof.caches[c].bytes);
+      }
+      // A reading that met other programs: the next look finds what is known.
+      bw_roof low = again;
+      low.gflops = 1e-3;
+      bw_roof_glance((bw_isa)i, pool, BW_PRECISION_FP32, 1e-2, &low);
+      CHECK_MSG(low.gflops >= again.gflops, "%g after %g", low.gflops, again.gflops);
+      CHECK(!low.raised[BW_PRECISION_FP32] && low.gbytes == again.gbytes && low.gflops_bf16 == again.gflops_bf16);
+      // Work that was faster than any probe.
+      const double fast = 1.5 * low.gflops + 1;
+      bw_roof_glance((bw_isa)i, pool, BW_PRECISION_FP32, fast, &low);
+      CHECK(low.gflops == fast && low.raised[BW_PRECISION_FP32] && !low.raised[BW_PRECISION_BF16]);
+      CHECK(bw_roof_measure((bw_isa)i, pool, false, &again, NULL) == BW_OK);
+      CHECK(again.gflops == fast && again.raised[BW_PRECISION_FP32]);
     }
     bw_pool_destroy(pool);
   }
+}
+
+static void test_best_roof(void) {
+  bw_roof roof = {.gflops = 118, .gflops_bf16 = 500, .gbytes = 30, .caches = {{64, 300}, {1024, 90}}};
+  const bw_roof reading = {
+      .gflops = 236, .gflops_bf16 = 250, .gbytes = 20, .caches = {{64, 200}, {1024, 170}, {4096, 9}}};
+  bw_roof_keep_best(&roof, &reading);
+  CHECK(roof.gflops == 236 && roof.gflops_bf16 == 500 && roof.gbytes == 30);
+  CHECK(roof.caches[0].gbytes == 300 && roof.caches[1].gbytes == 170 && roof.caches[2].gbytes == 9);
+  CHECK(roof.caches[2].bytes == 4096);
+  bw_roof_reach(&roof, BW_PRECISION_FP32, 236);  // as fast: no probe was too low
+  CHECK(roof.gflops == 236 && !roof.raised[BW_PRECISION_FP32]);
+  bw_roof_reach(&roof, BW_PRECISION_FP32, 240);
+  bw_roof_reach(&roof, BW_PRECISION_FP32, 239);
+  CHECK(roof.gflops == 240 && roof.raised[BW_PRECISION_FP32] && !roof.raised[BW_PRECISION_BF16]);
+  CHECK(roof.gflops_bf16 == 500);
+  bw_roof_keep_best(&roof, &reading);  // less: it stays raised
+  CHECK(roof.gflops == 240 && roof.raised[BW_PRECISION_FP32]);
+  const bw_roof higher = {.gflops = 241};
+  bw_roof_keep_best(&roof, &higher);  // a probe reads more at last
+  CHECK(roof.gflops == 241 && !roof.raised[BW_PRECISION_FP32]);
+  bw_roof_reach(&roof, BW_PRECISION_BF16, 501);
+  CHECK(bw_roof_gflops(&roof, BW_PRECISION_BF16) == 501 && roof.raised[BW_PRECISION_BF16]);
+  CHECK(bw_roof_gflops(&roof, BW_PRECISION_FP32) == 241);
 }
 
 int main(void) {
@@ -190,6 +231,7 @@ int main(void) {
   test_spans();
   test_cpu();
   test_caches();
+  test_best_roof();
   test_roof();
   return check_summary("core");
 }

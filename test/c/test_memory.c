@@ -140,10 +140,7 @@ static bw_status info(bench* b, bw_error* error) {
   return bw_library_info(true, &library, error);
 }
 
-static bw_status measure_roof(bench* b, bw_error* error) {
-  double gflops, gbytes;
-  return bw_selfplay_measure_roof(b->run, &gflops, &gbytes, error);
-}
+static bw_status measure_roof(bench* b, bw_error* error) { return bw_selfplay_measure_roof(b->run, false, error); }
 
 static bw_status record(bench* b, bw_error* error) {
   const bw_status status = bw_selfplay_timeline_start(b->run, 1000, error);

@@ -209,6 +209,37 @@ static void test_training(const char* game) {
   for (int i = 0; i < 2; ++i) bw_selfplay_destroy(runs[i]);
 }
 
+// A roof that was probed while the machine was busy: it is put right after the iteration that shows it, no share is
+// above 1, and the run computes what it computes without.
+static void test_low_roof(void) {
+  const test_option options[] = {{"run.threads", "2"}, {"net.width", "64"}, {"rollout.games", "256"}, {NULL, NULL}};
+  const bw_config config = test_config("tictactoe", options);
+  bw_selfplay* runs[2];
+  const float* weights[2];
+  int64_t count = 0;
+  for (int probed = 0; probed < 2; ++probed) {
+    REQUIRE(bw_selfplay_create(&config, &runs[probed], NULL) == BW_OK);
+    double before = 0;
+    if (probed) {
+      REQUIRE(bw_selfplay_measure_roof(runs[1], false, NULL) == BW_OK);
+      bw_roof* roof = (bw_roof*)bw_selfplay_roof(runs[1]);
+      before = roof->gflops;
+      roof->gflops = 1e-6;
+    }
+    for (int i = 0; i < 3; ++i) {
+      bw_iteration it;
+      REQUIRE(bw_selfplay_iterate(runs[probed], 0, &it, NULL) == BW_OK);
+      CHECK_MSG(probed ? it.roofline > 0 && it.roofline <= 1 : it.roofline == 0, "iteration %d: %g", i, it.roofline);
+      const bw_roof* now = bw_selfplay_roof(runs[probed]);
+      CHECK_MSG(now->gflops >= before, "iteration %d: roof %g after %g", i, now->gflops, before);
+      CHECK(it.roof_raised == now->raised[BW_PRECISION_FP32]);
+    }
+    REQUIRE(bw_selfplay_weights(runs[probed], &weights[probed], &count, NULL) == BW_OK);
+  }
+  CHECK(memcmp(weights[0], weights[1], (size_t)count * sizeof(float)) == 0);
+  for (int i = 0; i < 2; ++i) bw_selfplay_destroy(runs[i]);
+}
+
 int main(void) {
   test_off();
   test_events();
@@ -217,5 +248,6 @@ int main(void) {
   test_threads();
   test_training("tictactoe");
   test_training("connect4");
+  test_low_roof();
   return check_summary("prof");
 }

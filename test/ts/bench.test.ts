@@ -40,6 +40,8 @@ describe("rows", () => {
       expect(row.samples).toBe(2);
       expect(row.p10).toBeLessThanOrEqual(row.median);
       expect(row.p90).toBeGreaterThanOrEqual(row.median);
+      expect(row.roofFraction ?? 0).toBeLessThanOrEqual(1);
+      expect(row.roofRaised).toEqual(expect.any(Boolean));
     }
     const [product] = lines;
     expect(product).toMatchObject({ shape: "M=64 N=256 K=256", unit: "us" });

@@ -15,12 +15,13 @@ const folder = scratch();
 const roof: Roofline["roof"] = {
   threads: 2,
   gflops: 236,
+  raised: false,
   arithmetic: { fp32: 236, bf16: 472 },
   memory: [
-    { name: "L1", bytes: 65_536, gbytes: 560 },
-    { name: "L2", bytes: 2_097_152, gbytes: 340 },
-    { name: "L3", bytes: 33_554_432, gbytes: 250 },
-    { name: "DRAM", bytes: null, gbytes: 35 },
+    { name: "L1", bytes: 65_536, gbytes: 560, raised: false },
+    { name: "L2", bytes: 2_097_152, gbytes: 340, raised: false },
+    { name: "L3", bytes: 33_554_432, gbytes: 250, raised: false },
+    { name: "DRAM", bytes: null, gbytes: 35, raised: false },
   ],
 };
 
@@ -227,6 +228,34 @@ describe("the SVG", () => {
   });
 });
 
+describe("a roof that was raised", () => {
+  const of = picture([row("a", "update", 500, 200, 100), row("b", "update", 500, 100, 0.25)]);
+  const note = "* roof raised to the best rate seen";
+  const star = (raised: boolean, nearest: boolean): Roofline => {
+    const [first, ...rest] = roof.memory;
+    return { ...of, roof: { ...roof, raised, memory: [{ ...first!, raised: nearest }, ...rest] } };
+  };
+
+  test("has a star, and a line that says what it means", async () => {
+    const draw = await rooflineSvg();
+    for (const [raised, nearest] of [
+      [true, false],
+      [false, true],
+      [true, true],
+    ] as const) {
+      const text = rooflineText(star(raised, nearest), { columns: 100, unicode: false });
+      expect(text).toContain(`236 GFLOP/s fp32${raised ? "*" : ""}, L1 560 GB/s${nearest ? "*" : ""}, L2 340 GB/s,`);
+      expect(text).toContain(note);
+      const svg = await draw(star(raised, nearest));
+      expect(svg).toContain(`236 GFLOP/s fp32${raised ? "*" : ""}<`);
+      expect(svg).toContain(`L1 560 GB/s${nearest ? "*" : ""}<`);
+      expect(svg).toContain(note);
+    }
+    expect(rooflineText(of, { columns: 100, unicode: false })).not.toContain("*");
+    expect(await draw(of)).not.toContain(note);
+  });
+});
+
 describe("bellows roofline", () => {
   const tiny = ["--set", "net.width=32", "--set", "rollout.games=128", "--threads", "1", "--iterations", "2"];
 
@@ -246,6 +275,7 @@ describe("bellows roofline", () => {
       svg,
       command: "bellows roofline tictactoe --iterations 2 --threads 1 --set net.width=32 --set rollout.games=128",
     });
+    for (const op of rest.slice(0, -1)) expect(op.roof, op.op).toBeLessThanOrEqual(1);
     const gae = rest.find(({ op }) => op === "gae");
     expect(gae).toMatchObject({ group: "update", calls: 2 });
     const shares = rest.filter(({ type }) => type === "op").map(({ share }) => share as number);
