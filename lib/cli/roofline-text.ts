@@ -56,7 +56,7 @@ export function isRaised({ raised, memory }: Roof): boolean {
   return raised || memory.some((level) => level.raised);
 }
 
-function headOf({ game, iterations, roof, seconds, gflops, cpu, isa, precision }: Roofline): string[] {
+function headOf({ game, iterations, roof, rows, seconds, gflops, cpu, isa, precision }: Roofline): string[] {
   const star = (raised: boolean) => (raised ? "*" : "");
   const memory = roof.memory
     .map(({ name, gbytes, raised }) => `${name} ${gbytes.toFixed(0)} GB/s${star(raised)}`)
@@ -66,7 +66,7 @@ function headOf({ game, iterations, roof, seconds, gflops, cpu, isa, precision }
     `${game}: ${each.toFixed(each < 100 ? 1 : 0)} ms an iteration, ${gflops.toFixed(1)} GFLOP/s, ` +
       `${((100 * gflops) / roof.gflops).toFixed(0)}% of the roof; ${cpu}, ${isa}, ${roof.threads} threads`,
     `roofs: ${roof.gflops.toFixed(0)} GFLOP/s ${precision}${star(roof.raised)}, ${memory}`,
-    ...(isRaised(roof) ? [RAISED] : []),
+    ...(isRaised(roof) || rows.some((row) => row.ms > 0 && row.raised) ? [RAISED] : []),
   ];
 }
 
@@ -83,7 +83,8 @@ function listOf(rows: readonly ProfileRow[], lettered: readonly ProfileRow[], mo
       const letter = LETTERS[lettered.indexOf(row)] ?? " ";
       const rate = row.gflops > 0 ? row.gflops.toFixed(row.gflops < 10 ? 2 : 1) : "";
       const which = row.bound === "compute" ? "" : ` ${row.memory}`;
-      const share = row.bound === null ? "" : `${(100 * row.roof).toFixed(0).padStart(3)}%${which}`;
+      const share =
+        row.bound === null ? "" : `${(100 * row.roof).toFixed(0).padStart(3)}%${row.raised ? "*" : ""}${which}`;
       return line(letter, row.op, row.group, percent(row.share), rate, share).trimEnd();
     }),
     ...others,

@@ -252,6 +252,10 @@ describe("a roof that was raised", () => {
       expect(svg).toContain(note);
     }
     expect(rooflineText(of, { columns: 100, unicode: false })).not.toContain("*");
+    const short = picture([...of.rows, row("short", "update", 1, 900, 100)]); // raises nothing but its own roof
+    const text = rooflineText(short, { columns: 100, unicode: false });
+    expect(text).toMatch(/short .* 900\.0 100%\*$/m);
+    expect(text).toContain(note);
     expect(await draw(of)).not.toContain(note);
   });
 });
