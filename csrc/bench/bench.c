@@ -39,12 +39,18 @@ static const bw_bench_entry kEntries[] = {
    .family = &bw_bench_rules,                                                                                     \
    .game = #game_,                                                                                                \
    .size = games_},
+#define SOLVER(stones_, positions_, shape_, what_)                                                        \
+  {.of = {.name = "solver/connect4", .shape = shape_, .unit = "Mnodes/s", .seconds = 0.4, .what = what_}, \
+   .family = &bw_bench_solvers,                                                                           \
+   .size = positions_,                                                                                    \
+   .product = stones_},
 #include "cases.def"
 #undef ITERATION
 #undef PRODUCT
 #undef KERNEL
 #undef ROLLOUT
 #undef RULES
+#undef SOLVER
 };
 
 enum { ENTRIES = (int)(sizeof kEntries / sizeof *kEntries) };

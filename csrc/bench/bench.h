@@ -15,7 +15,7 @@ extern "C" {
 typedef struct bw_bench_case {
   const char* name;   // "gemm/forward"; several cases may share one and differ in shape
   const char* shape;  // "M=64 N=256 K=256"
-  const char* unit;   // of the values: "ms", "us" (less is better), "Mmoves/s" (more is better)
+  const char* unit;   // of the values: "ms", "us" (less is better), "Mmoves/s", "Mnodes/s" (more is better)
   double seconds;     // that a run should take by default
   const char* what;   // one line for people
   double steps;       // iterations: the value is scaled to so many optimiser steps; 0: it is not

@@ -28,12 +28,12 @@ struct bw_bench_entry {
   const bw_bench_family* family;
   const char* game;                                // or NULL
   int64_t size;                                    // rows or games
-  int product;                                     // products.c
+  int product;                                     // products.c; stones (solver.c)
   bw_status (*make)(void* work, bw_error* error);  // kernels.c
 };
 
 extern const bw_bench_family bw_bench_iterations, bw_bench_products, bw_bench_kernels, bw_bench_rollouts,
-    bw_bench_rules;
+    bw_bench_rules, bw_bench_solvers;
 
 enum {
   BW_BENCH_FORWARD,
@@ -48,12 +48,14 @@ enum {
 #define PRODUCT(...)
 #define ROLLOUT(...)
 #define RULES(...)
+#define SOLVER(...)
 #define KERNEL(op, shape, what) bw_status bw_bench_make_##op(void* work, bw_error* error);
 #include "cases.def"
 #undef ITERATION
 #undef PRODUCT
 #undef ROLLOUT
 #undef RULES
+#undef SOLVER
 #undef KERNEL
 
 bw_precision bw_bench_precision(const bw_bench_request* request);

@@ -15,12 +15,14 @@ static bool has_bf16(void) {
 
 static bool is_iteration(int index) { return strncmp(bw_bench_at(index)->name, "iteration/", 10) == 0; }
 
+static bool is_rate(const bw_bench_case* of) { return !strcmp(of->unit, "Mmoves/s") || !strcmp(of->unit, "Mnodes/s"); }
+
 static void test_list(void) {
   CHECK(bw_bench_count() > 30);
   for (int i = 0; i < bw_bench_count(); ++i) {
     const bw_bench_case* of = bw_bench_at(i);
     CHECK_MSG(strchr(of->name, '/') && of->shape[0] && of->what[0], "case %d: %s", i, of->name);
-    CHECK_MSG(!strcmp(of->unit, "ms") || !strcmp(of->unit, "us") || !strcmp(of->unit, "Mmoves/s"), "%s", of->unit);
+    CHECK_MSG(!strcmp(of->unit, "ms") || !strcmp(of->unit, "us") || is_rate(of), "%s", of->unit);
     CHECK(of->seconds > 0);
     for (int j = 0; j < i; ++j) {
       CHECK_MSG(strcmp(of->name, bw_bench_at(j)->name) || strcmp(of->shape, bw_bench_at(j)->shape), "%s twice",
@@ -34,7 +36,7 @@ static void check_row(const bw_bench_case* of, const bw_bench_row* row) {
   CHECK_MSG(row->p10 <= row->median && row->median <= row->p90, "%s %s: quantiles", of->name, of->shape);
   CHECK_MSG(row->seconds > 0 && row->roof_gflops > 0, "%s %s: seconds %g, roof %g", of->name, of->shape, row->seconds,
             row->roof_gflops);
-  if (!strcmp(of->unit, "Mmoves/s")) {
+  if (is_rate(of)) {
     CHECK_MSG(row->moves > 0, "%s: moves", of->name);
     return;
   }
