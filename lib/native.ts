@@ -213,7 +213,7 @@ export interface NativeFile {
 export interface NativeBenchCase {
   readonly name: string;
   readonly shape: string;
-  /** "ms" and "us" (less is better), "Mmoves/s" (more is better). */
+  /** "ms" and "us" (less is better), "Mmoves/s", "Mnodes/s" (more is better). */
   readonly unit: string;
   /** What a run takes by default. */
   readonly seconds: number;
