@@ -63,7 +63,7 @@ export interface PowerQuestion {
  * An approximation for normal noise: (z / sqrt(n - z^2) + z(power) / sqrt(n)) sd is what a sign-flip test of n pairs
  * needs (its sum is compared with z times the root of the sum of squares, which holds the gain too); it is multiplied by
  * what looking often costs in the limit of many pairs ({@link normalLimit}), where a look counts from the number of
- * pairs on at which equal signs alone could cross. Within a tenth of simulated power in bench/false-keeps.mjs.
+ * pairs on at which equal signs alone could cross. Gains from it are within a tenth of those that simulations find (bench/false-keeps.mjs).
  */
 export function smallestGain(question: PowerQuestion & Pick<SequentialDesign, "maxPairs" | "looks">): number {
   const { alpha, side, sd, power = 0.8, spending = DEFAULT_SPENDING, maxPairs: n, looks } = question;
