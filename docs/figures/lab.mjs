@@ -54,7 +54,7 @@ const spec = {
       axis: { format: "%" },
     }),
     panel(
-      `Pairs until decided (dashes: a fixed test of equal power, ${fixed})`,
+      `Pairs until decided (dashed: fixed test, ${fixed})`,
       { field: "meanPairs", type: "quantitative", title: null, scale: { domain: [0, keeps.maxPairs] } },
       [fixed],
     ),
