@@ -1,6 +1,7 @@
 // A run's whole state as safetensors bytes, and back. Tensors: the weights by name, "optimizer.first_moment" and
-// "optimizer.second_moment" [parameters], and, bundled, "opponents.weights" [members][parameters]. Counters are
-// metadata, as decimal text. Random numbers need no state: they are functions of seed and counters.
+// "optimizer.second_moment" [parameters], bundled "opponents.weights" [members][parameters], and with pfsp
+// "opponents.scores" [members][points, games]. Counters are metadata, as decimal text. Random numbers need no state:
+// they are functions of seed and counters.
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,12 +28,17 @@ static void counters_of(bw_run* run, int64_t* counters[COUNTERS]) {
   counters[4] = &run->snapshots;
 }
 
+static bool keeps_scores(const bw_run* run, int member_count) {
+  return run->config.opponents_sampling == BW_SAMPLING_PFSP && member_count > 0;
+}
+
 // ---- save ----
 
 typedef struct save_buffers {
   float* first;
   float* second;
   float* pool;
+  float* scores;
   bw_tensor* tensors;
   bw_metadata* metadata;
   char* members;  // comma-separated snapshot numbers
@@ -42,6 +48,7 @@ static void free_buffers(save_buffers* b) {
   free(b->first);
   free(b->second);
   free(b->pool);
+  free(b->scores);
   free(b->tensors);
   free(b->metadata);
   free(b->members);
@@ -69,10 +76,11 @@ static bw_status save(bw_run* run, bool bundle_pool, const bw_metadata* extra, i
   b->first = malloc(n * sizeof(float));
   b->second = malloc(n * sizeof(float));
   b->pool = malloc(pool * n * sizeof(float) + 1);
-  b->tensors = calloc((size_t)run->layout.tensor_count + 3, sizeof *b->tensors);
+  b->scores = malloc(2 * (size_t)run->member_count * sizeof(float) + 1);
+  b->tensors = calloc((size_t)run->layout.tensor_count + 4, sizeof *b->tensors);
   b->metadata = calloc((size_t)OWN_METADATA + (size_t)extra_count, sizeof *b->metadata);
   b->members = calloc(1, members_size);
-  if (!b->first || !b->second || !b->pool || !b->tensors || !b->metadata || !b->members) {
+  if (!b->first || !b->second || !b->pool || !b->scores || !b->tensors || !b->metadata || !b->members) {
     return bw_fail_memory(error, "save", "the checkpoint", (pool + 3) * n * sizeof(float), 0);
   }
 
@@ -103,6 +111,18 @@ static bw_status save(bw_run* run, bool bundle_pool, const bw_metadata* extra, i
                                       .shape = {(int64_t)pool, (int64_t)n},
                                       .data = b->pool,
                                       .bytes = pool * n * sizeof(float)};
+  }
+  if (keeps_scores(run, run->member_count)) {
+    for (int i = 0; i < run->member_count; ++i) {
+      b->scores[2 * i] = run->members[i].points;
+      b->scores[2 * i + 1] = run->members[i].games;
+    }
+    b->tensors[count++] = (bw_tensor){.name = "opponents.scores",
+                                      .dtype = BW_F32,
+                                      .rank = 2,
+                                      .shape = {run->member_count, 2},
+                                      .data = b->scores,
+                                      .bytes = 2 * (size_t)run->member_count * sizeof(float)};
   }
 
   size_t length = 0;
@@ -243,6 +263,21 @@ bw_status bw_read_weights(const bw_net_layout* layout, const bw_safetensors* fil
   return BW_OK;
 }
 
+static bw_status read_scores(const bw_safetensors* file, bw_member* members, int count, bw_error* error) {
+  bw_tensor tensor;
+  BW_TRY(find_tensor(file, "opponents.scores", 2, count, 2, &tensor, error));
+  BW_TRY(check_numbers("opponents.scores", &tensor, true, error));
+  for (int i = 0; i < count; ++i) {
+    memcpy(&members[i].points, (const uint8_t*)tensor.data + (size_t)i * 8, 4);
+    memcpy(&members[i].games, (const uint8_t*)tensor.data + (size_t)i * 8 + 4, 4);
+    // Rounding may leave a little more points than games.
+    if (members[i].points > members[i].games + 1) {
+      return fail(error, "opponents.scores", "more points than games", "points of games, at most one each");
+    }
+  }
+  return BW_OK;
+}
+
 static bw_status load(bw_run* run, const bw_safetensors* file, float* staging, bw_member* members, bw_error* error) {
   const int64_t n = run->layout.parameters;
   const char* format = bw_safetensors_metadata(file, "format");
@@ -269,6 +304,7 @@ static bw_status load(bw_run* run, const bw_safetensors* file, float* staging, b
     BW_TRY(find_tensor(file, "opponents.weights", 2, member_count, n, &pool, error));
     BW_TRY(check_numbers("opponents.weights", &pool, false, error));
   }
+  if (keeps_scores(run, member_count)) BW_TRY(read_scores(file, members, member_count, error));
 
   // Everything was checked; from here on the run changes.
   BW_TRY(bw_run_set_weights(run, staging, error));

@@ -11,6 +11,7 @@ void bw_collect_setups(bw_run* run) {
   const bw_config* c = &run->config;
   const uint64_t seed = (uint64_t)c->run_seed;
   const uint32_t iteration_word = bw_philox(seed, BW_STREAM_OPPONENT, (uint64_t)run->iteration, 0).v[0];
+  bw_opponents_weigh(run);
   for (int64_t g = 0; g < c->rollout_games; ++g) {
     const uint64_t number = (uint64_t)(run->games + g);
     const bw_random4 how = bw_philox(seed, BW_STREAM_GAME, number, 0);

@@ -1,4 +1,6 @@
 // The pool of past policies.
+#include <math.h>
+
 #include "run.h"
 
 static bw_ref pool_row(const bw_run* run, int row) {
@@ -39,6 +41,39 @@ void bw_opponents_snapshot(bw_run* run) {
   run->members[run->member_count++] = (bw_member){.number = number, .row = row};
 }
 
+// Prioritised fictitious self-play (Vinyals et al., "Grandmaster level in StarCraft II using multi-agent reinforcement
+// learning", 2019, methods): f(w) = (1 - w)^p, w the share of points that the agent takes from a member. The paper
+// leaves the estimate of w open. Here games fade, since the agent changes, and one drawn game is added, so that a
+// member who was not met (w = 1/2) or not met lately is tried again and none is given up.
+void bw_opponents_weigh(bw_run* run) {
+  if (run->config.opponents_sampling != BW_SAMPLING_PFSP) return;
+  double sum = 0;
+  for (int i = 0; i < run->member_count; ++i) {
+    const bw_member* member = &run->members[i];
+    const double score = ((double)member->points + 0.5) / ((double)member->games + 1);
+    sum += pow(1 - score, run->config.opponents_pfsp_power);
+    run->member_weights[i] = sum;
+  }
+}
+
+void bw_opponents_score(bw_run* run) {
+  if (run->config.opponents_sampling != BW_SAMPLING_PFSP) return;
+  const double fade = exp2(-1 / run->config.opponents_pfsp_half_life);
+  for (int i = 0; i < run->member_count; ++i) {
+    run->members[i].points = (float)((double)run->members[i].points * fade);
+    run->members[i].games = (float)((double)run->members[i].games * fade);
+  }
+  for (int64_t g = 0; g < run->config.rollout_games; ++g) {
+    const bw_game_setup* setup = &run->setups[g];
+    if (setup->opponent == 0) continue;
+    bw_member* member = &run->members[setup->opponent - 1];
+    const int outcome = run->host_outcomes[g];
+    const int won = setup->seat == 0 ? BW_OUTCOME_FIRST : BW_OUTCOME_SECOND;
+    member->points += outcome == won ? 1.0f : outcome == BW_OUTCOME_DRAW ? 0.5f : 0.0f;
+    member->games += 1;
+  }
+}
+
 int bw_opponents_draw(const bw_run* run, uint32_t word) {
   const uint32_t count = (uint32_t)run->member_count;
   switch (run->config.opponents_sampling) {
@@ -52,6 +87,21 @@ int bw_opponents_draw(const bw_run* run, uint32_t word) {
         ticket -= i + 1;
       }
       return (int)count - 1;
+    }
+    case BW_SAMPLING_PFSP: {
+      const double sum = run->member_weights[count - 1];
+      if (!(sum > 0)) return (int)bw_below(word, count);  // a power so high that all weights vanish
+      const double ticket = (double)word / 4294967296.0 * sum;
+      int low = 0, high = (int)count - 1;  // the first member whose running sum is above the ticket
+      while (low < high) {
+        const int middle = (low + high) / 2;
+        if (ticket < run->member_weights[middle]) {
+          high = middle;
+        } else {
+          low = middle + 1;
+        }
+      }
+      return low;
     }
     default:
       return (int)bw_below(word, count);

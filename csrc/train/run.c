@@ -142,8 +142,9 @@ static bool allocate_host(bw_run* run) {
   run->host_features =
       calloc((size_t)run->activations.max_rows * (1 + (size_t)run->game->max_features), sizeof *run->host_features);
   run->members = calloc((size_t)run->config.opponents_pool + 1, sizeof *run->members);
+  run->member_weights = calloc((size_t)run->config.opponents_pool + 1, sizeof *run->member_weights);
   return run->setups && run->host_list && run->host_outcomes && run->host_plies && run->host_slots && run->host_order &&
-         run->host_weights && run->host_parameters && run->host_features && run->members;
+         run->host_weights && run->host_parameters && run->host_features && run->members && run->member_weights;
 }
 
 void bw_run_destroy(bw_run* run) {
@@ -158,6 +159,7 @@ void bw_run_destroy(bw_run* run) {
   free(run->host_parameters);
   free(run->host_features);
   free(run->members);
+  free(run->member_weights);
   if (run->device) bw_plan_release(&run->plan, run->device);
   bw_plan_free(&run->plan);
   free(run);
@@ -295,6 +297,7 @@ bw_status bw_run_iterate(bw_run* run, double progress, bw_iteration* out, bw_err
   ++run->iteration;
   run->games += run->config.rollout_games;
   run->samples += out->samples;
+  bw_opponents_score(run);
   if (run->iteration % run->config.opponents_every == 0) bw_opponents_snapshot(run);
   out->index = run->iteration;
   out->games = run->config.rollout_games;

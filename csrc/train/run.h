@@ -21,10 +21,13 @@
 #include "config.h"
 #include "metrics.h"
 
-// A pool member: snapshot `number` (1 = the initial policy) in row `row` of the pool's memory.
+// A pool member: snapshot `number` (1 = the initial policy) in row `row` of the pool's memory, and with pfsp the
+// agent's points (a win 1, a draw 1/2) in its games against it, older games counting less. Float, as checkpoints keep
+// it.
 typedef struct bw_member {
   int64_t number;
   int row;
+  float points, games;
 } bw_member;
 
 typedef struct bw_run {
@@ -51,6 +54,7 @@ typedef struct bw_run {
   // the pool, oldest first
   bw_ref pool_weights;  // [pool][parameters]
   bw_member* members;
+  double* member_weights;  // pfsp: running sums of the members' weights in this iteration
   int member_count;
   int64_t snapshots;  // taken so far, the initial policy included
 
@@ -140,7 +144,9 @@ bool bw_run_weights_finite(bw_run* run, const char** tensor);
 // ---- opponents.c ----
 
 void bw_opponents_snapshot(bw_run* run);                     // the current policy enters the pool
+void bw_opponents_weigh(bw_run* run);                        // before an iteration's draws
 int bw_opponents_draw(const bw_run* run, uint32_t word);     // a member's index for one random word
+void bw_opponents_score(bw_run* run);                        // after an iteration's games, before the snapshot
 void bw_opponents_load(bw_run* run, int member);             // makes run->opponent play as that member
 bw_ref bw_opponents_weights(const bw_run* run, int member);  // [parameters]
 

@@ -277,11 +277,75 @@ static void test_pool(const char* eviction, const char* sampling) {
   bw_device_destroy(device);
 }
 
+// The agent's scores against the members: who is met how often, and that games fade.
+static void test_pfsp(void) {
+  const test_option options[] = {{"rollout.opponents.pool", "4"},
+                                 {"rollout.opponents.selfShare", "0.25"},
+                                 {"rollout.opponents.every", "1"},
+                                 {"rollout.opponents.eviction", "keepFirst"},
+                                 {"rollout.opponents.sampling", "pfsp"},
+                                 {"rollout.opponents.pfspPower", "1.5"},
+                                 {"rollout.opponents.pfspHalfLife", "2"},
+                                 {"rollout.games", "100"},
+                                 {NULL, NULL}};
+  const bw_config config = test_config("tictactoe", options);
+  bw_device* device = test_cpu(1);
+  bw_run* run = test_run(&config, device);
+  double points[16] = {0}, games[16] = {0};  // by snapshot number, in double
+  for (int iteration = 0; iteration < 9; ++iteration) {
+    int64_t numbers[4] = {0};
+    for (int i = 0; i < run->member_count; ++i) {
+      numbers[i] = run->members[i].number;
+      points[numbers[i]] *= sqrt(0.5);
+      games[numbers[i]] *= sqrt(0.5);
+    }
+    test_iterate(run, 0);
+    for (int64_t g = 0; g < config.rollout_games; ++g) {
+      const bw_game_setup* setup = &run->setups[g];
+      if (setup->opponent == 0) continue;
+      const int64_t number = numbers[setup->opponent - 1];
+      const int outcome = run->host_outcomes[g];
+      games[number] += 1;
+      points[number] += outcome == BW_OUTCOME_DRAW ? 0.5 : (outcome == BW_OUTCOME_FIRST) == (setup->seat == 0);
+    }
+    for (int i = 0; i < run->member_count; ++i) {  // moved with their members when others were evicted
+      const bw_member* member = &run->members[i];
+      CHECK_NEAR(member->points, points[member->number], 1e-4);
+      CHECK_NEAR(member->games, games[member->number], 1e-4);
+    }
+  }
+  CHECK_EQ_INT(run->member_count, 4);
+  CHECK(run->members[0].games > 10);
+
+  // Draws in proportion to (1 - w)^1.5; the third was never met, so w is 1/2.
+  static const float kScores[4][2] = {{9, 10}, {0, 3}, {0, 0}, {20, 20}};
+  double weights[4], sum = 0;
+  for (int i = 0; i < 4; ++i) {
+    run->members[i].points = kScores[i][0];
+    run->members[i].games = kScores[i][1];
+    sum += weights[i] = pow(1 - ((double)kScores[i][0] + 0.5) / ((double)kScores[i][1] + 1), 1.5);
+  }
+  bw_opponents_weigh(run);
+  int drawn[4] = {0};
+  enum { DRAWS = 100000 };
+  for (uint32_t i = 0; i < DRAWS; ++i) ++drawn[bw_opponents_draw(run, i * (UINT32_MAX / DRAWS))];
+  for (int i = 0; i < 4; ++i) CHECK_NEAR(drawn[i], DRAWS * weights[i] / sum, 4);
+  CHECK(drawn[3] > 0);
+  CHECK_EQ_INT(bw_opponents_draw(run, 0), 0);
+  CHECK_EQ_INT(bw_opponents_draw(run, UINT32_MAX), 3);
+  bw_run_destroy(run);
+  bw_device_destroy(device);
+}
+
 // A run that is saved, loaded into a new one and continued equals one that was never interrupted.
-static void test_checkpoint(bool bundled) {
-  const test_option options[] = {{"rollout.opponents.pool", "3"},        {"rollout.opponents.every", "1"},
-                                 {"rollout.opponents.selfShare", "0.5"}, {"net.value", bundled ? "wdl" : "scalar"},
-                                 {"ppo.lrSchedule", "linear"},           {NULL, NULL}};
+static void test_checkpoint(bool bundled, const char* sampling) {
+  const test_option options[] = {{"rollout.opponents.pool", "3"},
+                                 {"rollout.opponents.every", "1"},
+                                 {"rollout.opponents.selfShare", "0.5"},
+                                 {"net.value", bundled ? "wdl" : "scalar"},
+                                 {"rollout.opponents.sampling", sampling},
+                                 {"ppo.lrSchedule", "linear"},
+                                 {NULL, NULL}};
   const bw_config config = test_config("tictactoe", options);
   bw_device* device = test_cpu(2);
   bw_run* whole = test_run(&config, device);
@@ -325,12 +389,13 @@ static void test_checkpoint(bool bundled) {
   bw_run* other = test_run(&other_config, device);
   CHECK_EQ_INT(bw_run_load(other, bytes, size, &error), BW_CHECKPOINT);
   CHECK_EQ_STR(error.path, "trunk.0.weight");
-  // The last number of the last tensor, which is the pool's or the second moment's.
+  // The last number of the last tensor.
+  const bool scores = strcmp(sampling, "pfsp") == 0;
   static const float numbers[] = {NAN, INFINITY, -INFINITY, -1};
-  for (int i = 0; i < (bundled ? 3 : 4); ++i) {
+  for (int i = 0; i < (bundled && !scores ? 3 : 4); ++i) {
     memcpy(bytes + size - 4, &numbers[i], 4);
     CHECK_EQ_INT(bw_run_load(resumed, bytes, size, &error), BW_CHECKPOINT);
-    CHECK_EQ_STR(error.path, bundled ? "opponents.weights" : "optimizer.second_moment");
+    CHECK_EQ_STR(error.path, scores ? "opponents.scores" : bundled ? "opponents.weights" : "optimizer.second_moment");
   }
   CHECK(test_hash(resumed) == hash);
   free(bytes);
@@ -406,8 +471,11 @@ int main(void) {
   test_pool("reservoir", "uniform");
   test_pool("reservoir", "recency");
   test_pool("keepFirst", "latest");
-  test_checkpoint(true);
-  test_checkpoint(false);
+  test_pfsp();
+  test_checkpoint(true, "uniform");
+  test_checkpoint(false, "recency");
+  test_checkpoint(true, "pfsp");
+  test_checkpoint(false, "pfsp");
   test_learns("tictactoe", "mlp", "adamw", "ply", "scalar");
   test_learns("tictactoe", "resmlp", "muon", "player", "scalar");
   test_learns("tictactoe", "mlp", "adamw", "player", "wdl");

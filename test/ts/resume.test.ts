@@ -22,6 +22,7 @@ const ITERATIONS = 30;
 const args = [
   ...["train", "tictactoe", ...tinyPool, "--iterations", String(ITERATIONS), "--seed", "11", "--json"],
   ...["--set", "run.checkpointEvery=3", "--set", "ppo.lrSchedule=linear", "--set", "net.value=wdl"],
+  ...["--set", "rollout.opponents.sampling=pfsp"],
 ];
 let whole: Line;
 
