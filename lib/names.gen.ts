@@ -17,8 +17,8 @@ export type NetKind = "mlp" | "resmlp";
 /** `net.value`: scalar: one expected result; wdl: probabilities of win, draw and loss, trained by cross-entropy, whose expectation is the value. */
 export type NetValue = "scalar" | "wdl";
 
-/** `rollout.opponents.sampling`: which pool member plays; recency weighs the i-th oldest by i. */
-export type OpponentsSampling = "uniform" | "latest" | "recency";
+/** `rollout.opponents.sampling`: which pool member plays; recency weighs the i-th oldest by i; pfsp (prioritised fictitious self-play) by (1 - w)^pfspPower, w being the agent's score against it. */
+export type OpponentsSampling = "uniform" | "latest" | "recency" | "pfsp";
 
 /** `rollout.opponents.eviction`: who leaves a full pool: reservoir keeps a uniform sample of all snapshots, keepFirst the first and the newest. */
 export type OpponentsEviction = "reservoir" | "keepFirst";
@@ -81,8 +81,12 @@ export interface OpponentsOptions {
   pool: number;
   /** Iterations between snapshots into the pool. An integer from 1 to 1000000; default 25. */
   every: number;
-  /** Which pool member plays; recency weighs the i-th oldest by i. One of uniform, latest, recency; default uniform. */
+  /** Which pool member plays; recency weighs the i-th oldest by i; pfsp (prioritised fictitious self-play) by (1 - w)^pfspPower, w being the agent's score against it. One of uniform, latest, recency, pfsp; default uniform. */
   sampling: OpponentsSampling;
+  /** pfsp: how much more those play that the agent scores little against. A number from 0 to 100; default 2. */
+  pfspPower: number;
+  /** pfsp: iterations after which a game counts half in the agent's score. A number from 0.01 to 1000000; default 25. */
+  pfspHalfLife: number;
   /** Who leaves a full pool: reservoir keeps a uniform sample of all snapshots, keepFirst the first and the newest. One of reservoir, keepFirst; default reservoir. */
   eviction: OpponentsEviction;
   /** Softmax temperature of pool opponents; the agent samples at 1. A number from 0.01 to 100; default 1. */
@@ -135,10 +139,18 @@ export interface PpoOptions {
   lrSchedule: PpoLrSchedule;
   /** Final share of ppo.lr under a schedule. A number from 0 to 1; default 0. */
   lrFinal: number;
+  /** Share of the run in which the learning rate rises linearly from a tenth of what the schedule says to all of it; 0 is off. A number from 0 to 1; default 0. */
+  warmup: number;
+  /** Minibatch that the learning rate is meant for: another one multiplies it by the square root of minibatch / lrMinibatch; 0 is off. An integer from 0 to 1048576; default 0. */
+  lrMinibatch: number;
   /** Global L2 norm that gradients are scaled down to; 0 is off. A number from 0 to 1000000; default 0.5. */
   maxGradNorm: number;
   /** Stop the iteration's update when the mean KL of a pass over the samples exceeds this; 0 is off. A number from 0 to 100; default 0. */
   targetKl: number;
+  /** Weight of a penalty on the KL divergence, over all legal actions, of the new policy from the one that played; 0 is off. A number from 0 to 1000; default 0. */
+  klCoef: number;
+  /** Adapts the penalty: its weight doubles after an iteration whose last pass had a KL above 1.5 times this, and halves below a 1.5th; 0 keeps it. A number from 0 to 100; default 0. */
+  klTarget: number;
   /** Shift and scale the advantages of an iteration to mean 0 and deviation 1. True or false; default true. */
   normalizeAdvantages: boolean;
   /** Muon orthogonalises the momentum of hidden matrices and uses AdamW for the rest. One of adamw, muon; default adamw. */
@@ -224,7 +236,9 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   {"path":"rollout.opponents.selfShare","type":"number","default":1,"min":0,"max":1,"values":null,"doc":"share of games against the current policy itself; the rest meet the pool"},
   {"path":"rollout.opponents.pool","type":"integer","default":0,"min":0,"max":1024,"values":null,"doc":"past policies kept as opponents; 0 plays the current policy only"},
   {"path":"rollout.opponents.every","type":"integer","default":25,"min":1,"max":1000000,"values":null,"doc":"iterations between snapshots into the pool"},
-  {"path":"rollout.opponents.sampling","type":"enum","default":"uniform","min":null,"max":null,"values":["uniform","latest","recency"],"doc":"which pool member plays; recency weighs the i-th oldest by i"},
+  {"path":"rollout.opponents.sampling","type":"enum","default":"uniform","min":null,"max":null,"values":["uniform","latest","recency","pfsp"],"doc":"which pool member plays; recency weighs the i-th oldest by i; pfsp (prioritised fictitious self-play) by (1 - w)^pfspPower, w being the agent's score against it"},
+  {"path":"rollout.opponents.pfspPower","type":"number","default":2,"min":0,"max":100,"values":null,"doc":"pfsp: how much more those play that the agent scores little against"},
+  {"path":"rollout.opponents.pfspHalfLife","type":"number","default":25,"min":0.01,"max":1000000,"values":null,"doc":"pfsp: iterations after which a game counts half in the agent's score"},
   {"path":"rollout.opponents.eviction","type":"enum","default":"reservoir","min":null,"max":null,"values":["reservoir","keepFirst"],"doc":"who leaves a full pool: reservoir keeps a uniform sample of all snapshots, keepFirst the first and the newest"},
   {"path":"rollout.opponents.temperature","type":"number","default":1,"min":0.01,"max":100,"values":null,"doc":"softmax temperature of pool opponents; the agent samples at 1"},
   {"path":"rollout.opponents.per","type":"enum","default":"game","min":null,"max":null,"values":["game","iteration"],"doc":"draw the pool opponent for each game or once an iteration"},
@@ -242,8 +256,12 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   {"path":"ppo.lr","type":"number","default":0.0003,"min":0,"max":10,"values":null,"doc":"learning rate"},
   {"path":"ppo.lrSchedule","type":"enum","default":"constant","min":null,"max":null,"values":["constant","linear","cosine"],"doc":"how the learning rate goes to lrFinal of itself by the end of the run"},
   {"path":"ppo.lrFinal","type":"number","default":0,"min":0,"max":1,"values":null,"doc":"final share of ppo.lr under a schedule"},
+  {"path":"ppo.warmup","type":"number","default":0,"min":0,"max":1,"values":null,"doc":"share of the run in which the learning rate rises linearly from a tenth of what the schedule says to all of it; 0 is off"},
+  {"path":"ppo.lrMinibatch","type":"integer","default":0,"min":0,"max":1048576,"values":null,"doc":"minibatch that the learning rate is meant for: another one multiplies it by the square root of minibatch / lrMinibatch; 0 is off"},
   {"path":"ppo.maxGradNorm","type":"number","default":0.5,"min":0,"max":1000000,"values":null,"doc":"global L2 norm that gradients are scaled down to; 0 is off"},
   {"path":"ppo.targetKl","type":"number","default":0,"min":0,"max":100,"values":null,"doc":"stop the iteration's update when the mean KL of a pass over the samples exceeds this; 0 is off"},
+  {"path":"ppo.klCoef","type":"number","default":0,"min":0,"max":1000,"values":null,"doc":"weight of a penalty on the KL divergence, over all legal actions, of the new policy from the one that played; 0 is off"},
+  {"path":"ppo.klTarget","type":"number","default":0,"min":0,"max":100,"values":null,"doc":"adapts the penalty: its weight doubles after an iteration whose last pass had a KL above 1.5 times this, and halves below a 1.5th; 0 keeps it"},
   {"path":"ppo.normalizeAdvantages","type":"boolean","default":true,"min":null,"max":null,"values":null,"doc":"shift and scale the advantages of an iteration to mean 0 and deviation 1"},
   {"path":"ppo.optimizer","type":"enum","default":"adamw","min":null,"max":null,"values":["adamw","muon"],"doc":"muon orthogonalises the momentum of hidden matrices and uses AdamW for the rest"},
   {"path":"ppo.beta1","type":"number","default":0.9,"min":0,"max":0.9999,"values":null,"doc":"Adam: decay of the first moment"},

@@ -270,7 +270,7 @@ export function renderDocs({ games, options, recipes }) {
     "",
     "Rules that span options: `rollout.opponents.selfShare` below 1 needs `rollout.opponents.pool` of at least 1;",
     "`ppo.chain` `ply` needs `rollout.drawReward` 0, since its sign flip holds for zero-sum rewards only; `net.value` `wdl`",
-    "needs `ppo.gamma` 1 where `rollout.drawReward` is not 0.",
+    "needs `ppo.gamma` 1 where `rollout.drawReward` is not 0; `ppo.klTarget` needs a `ppo.klCoef` to start from.",
     "",
   ];
   for (const group of Object.keys(tree(options))) {

@@ -145,6 +145,8 @@ typedef struct bw_rollout_buffers {
   bw_ref record_returns;     // real
   bw_ref record_wdl;         // real [games * max_plies][3], only with a head of win, draw and loss: what it predicted
                              // for the side to move, then the targets of wdl_targets
+  bw_ref record_policies;    // real [games * max_plies][actions], only under a KL penalty: log-probabilities of the
+                             // legal actions, 0 for others
 } bw_rollout_buffers;
 
 // Puts games into their start positions: setup.opening random plies, none of which ends the game.
@@ -199,16 +201,17 @@ typedef struct bw_rollout_act_args {
   int record;
   int wdl;
   double draw_value;
+  int record_policy;
 } bw_rollout_act_args;
 
 // One minibatch: row i is the record at slot order[i]. features u16 [rows][1 + max_features] and the loss's inputs,
-// each [rows]; with_wdl != 0: also wdl [rows][3].
+// each [rows]; with_wdl != 0: also wdl [rows][3]; policy_actions > 0: also policies [rows][policy_actions].
 typedef struct bw_sample_gather_args {
   int game;
   bw_rollout_buffers rollout;
   bw_ref order;  // i32 slots [rows]
-  bw_ref features, masks /* u32 legal actions */, actions /* i32 */, log_probs, advantages, returns, wdl;
-  int64_t rows, max_features;
+  bw_ref features, masks /* u32 legal actions */, actions /* i32 */, log_probs, advantages, returns, wdl, policies;
+  int64_t rows, max_features, policy_actions;
   int with_wdl;
 } bw_sample_gather_args;
 
@@ -272,21 +275,22 @@ enum {
   BW_STATISTIC_POLICY_LOSS,
   BW_STATISTIC_VALUE_LOSS,
   BW_STATISTIC_ENTROPY,
-  BW_STATISTIC_KL,           // (ratio - 1) - log ratio, non-negative
+  BW_STATISTIC_KL,           // (ratio - 1) - log ratio, non-negative; with a KL penalty the divergence itself
   BW_STATISTIC_CLIPPED,      // 1 where the ratio left [1 - clip, 1 + clip]
   BW_STATISTIC_RATIO_ERROR,  // |ratio - 1|: its maximum, not its sum, is kept
   BW_STATISTICS
 };
 
 // Loss of a row = policy loss + value_coef * value loss - entropy_coef * entropy; mean over rows. The value loss is
-// (value - return)^2; with_wdl != 0: the cross-entropy of the predicted outcomes to wdl [rows][3].
+// (value - return)^2; with_wdl != 0: the cross-entropy of the predicted outcomes to wdl [rows][3]. kl_coef > 0 adds
+// kl_coef * the KL divergence of the policy from policies [rows][actions], which is then the statistic as well.
 // head, dhead [rows][actions + 1 (with_wdl: 3)]; statistics [rows][BW_STATISTICS] unscaled per row.
 typedef struct bw_ppo_loss_args {
-  bw_ref head, masks, actions_taken, log_probs, advantages, returns, wdl;
+  bw_ref head, masks, actions_taken, log_probs, advantages, returns, wdl, policies;
   bw_ref dhead, statistics;
   int64_t rows, actions;
   int with_wdl;
-  double clip, value_coef, entropy_coef;
+  double clip, value_coef, entropy_coef, kl_coef;
 } bw_ppo_loss_args;
 
 // totals[BW_STATISTICS] += sums over rows of statistics (maximum for the ratio error)

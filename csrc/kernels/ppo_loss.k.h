@@ -4,6 +4,9 @@
 // clipped branch is the smaller one, then 0. d log p(a) / d z_j = [j = a] - p_j, and for the entropy
 // H = -sum p log p over legal actions, dH / d z_j = -p_j (log p_j + H).
 //
+// Under a KL penalty (Schulman et al., eq. 8, there with KL[old, new]) sum old_j (log old_j - log p_j) over legal
+// actions is added, whose derivative by z_j is p_j - old_j.
+//
 // The value loss is (value - return)^2, or, where the head predicts win, draw and loss, the cross-entropy to a
 // distribution q of outcomes: -sum q_k log p_k, with derivative p_k - q_k by logit k.
 
@@ -15,11 +18,13 @@ KERNEL(ppo_loss) {
   IN(real, advantages);
   IN(real, returns);
   IN(real, wdl);
+  IN(real, policies);
   OUT(real, dhead);
   OUT(real, statistics);
   const int actions = (int)args->actions, outputs = actions + (args->with_wdl ? BW_WDL : 1);
   const real low = (real)(1 - args->clip), high = (real)(1 + args->clip);
   const real value_coef = (real)args->value_coef, entropy_coef = (real)args->entropy_coef;
+  const real kl_coef = (real)args->kl_coef;
   const real scale = 1 / (real)args->rows;  // the loss is a mean over the minibatch
   FOR_GRID(i, args->rows) {
     const real* logits = head + i * outputs;
@@ -50,6 +55,17 @@ KERNEL(ppo_loss) {
       }
       dlogits[j] = d * scale;
     }
+    real kl = (ratio - 1) - log_ratio;
+    if (args->kl_coef > 0) {
+      const real* old = policies + i * actions;
+      kl = 0;
+      for (int j = 0; j < actions; ++j) {
+        if (!(mask >> j & 1)) continue;
+        const real before = EXP(old[j]);
+        kl += before * (old[j] - (logits[j] - max - log_sum));
+        dlogits[j] += kl_coef * (p[j] - before) * scale;
+      }
+    }
     real value_loss = 0;
     if (args->with_wdl) {
       const real* target = wdl + i * BW_WDL;
@@ -68,7 +84,7 @@ KERNEL(ppo_loss) {
     statistic[BW_STATISTIC_POLICY_LOSS] = use_clipped ? -clipped * advantage : -ratio * advantage;
     statistic[BW_STATISTIC_VALUE_LOSS] = value_loss;
     statistic[BW_STATISTIC_ENTROPY] = entropy;
-    statistic[BW_STATISTIC_KL] = (ratio - 1) - log_ratio;
+    statistic[BW_STATISTIC_KL] = kl;
     statistic[BW_STATISTIC_CLIPPED] = ratio < low || ratio > high ? 1 : 0;
     statistic[BW_STATISTIC_RATIO_ERROR] = ratio < 1 ? 1 - ratio : ratio - 1;
   }

@@ -109,6 +109,7 @@ GAME_KERNEL(rollout_act) {
   OUT_AT(real, record_log_probs, args->rollout.record_log_probs);
   OUT_AT(real, record_values, args->rollout.record_values);
   OUT_AT(real, record_wdl, args->rollout.record_wdl);
+  OUT_AT(real, record_policies, args->rollout.record_policies);
   IN(int32_t, row_games);
   IN(int32_t, row_heads);
   IN(real, head);
@@ -139,6 +140,11 @@ GAME_KERNEL(rollout_act) {
         record_actions[slot] = action;
         record_players[slot] = player;
         record_log_probs[slot] = bw_log_prob(logits, action, max, log_sum);
+        if (args->record_policy) {
+          for (int a = 0; a < actions; ++a) {
+            record_policies[slot * actions + a] = mask >> a & 1 ? bw_log_prob(logits, a, max, log_sum) : 0;
+          }
+        }
         if (args->wdl) {
           real wdl[BW_WDL], top;
           bw_wdl_softmax(logits + actions, wdl, &top);
@@ -165,6 +171,7 @@ GAME_KERNEL(sample_gather) {
   IN_AT(real, record_advantages, args->rollout.record_advantages);
   IN_AT(real, record_returns, args->rollout.record_returns);
   IN_AT(real, record_wdl, args->rollout.record_wdl);
+  IN_AT(real, record_policies, args->rollout.record_policies);
   IN(int32_t, order);
   OUT(uint16_t, features);
   OUT(uint32_t, masks);
@@ -173,6 +180,8 @@ GAME_KERNEL(sample_gather) {
   OUT(real, advantages);
   OUT(real, returns);
   OUT(real, wdl);
+  OUT(real, policies);
+  const int64_t actions_kept = args->policy_actions;
   FOR_GRID(i, args->rows) {
     const int32_t slot = order[i];
     const GAME(state) state = record_states[slot];
@@ -191,6 +200,9 @@ GAME_KERNEL(sample_gather) {
     log_probs[i] = record_log_probs[slot];
     advantages[i] = record_advantages[slot];
     returns[i] = record_returns[slot];
+    for (int64_t a = 0; a < actions_kept; ++a) {
+      policies[i * actions_kept + a] = record_policies[slot * actions_kept + a];
+    }
     if (args->with_wdl) {
       for (int k = 0; k < BW_WDL; ++k) wdl[i * BW_WDL + k] = record_wdl[slot * BW_WDL + k];
     }

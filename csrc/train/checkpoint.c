@@ -16,7 +16,7 @@ static const char kPolicyFormat[] = "bellows-policy-1";
 // 2^53: what a JavaScript number counts exactly, and far from overflow.
 static const int64_t kMaxCounter = (int64_t)1 << 53;
 
-enum { COUNTERS = 5, OWN_METADATA = 2 + COUNTERS };
+enum { COUNTERS = 5, OWN_METADATA = 3 + COUNTERS };
 
 static const char* const kCounterNames[COUNTERS] = {"iteration", "games", "samples", "updates", "snapshots"};
 
@@ -139,6 +139,11 @@ static bw_status save(bw_run* run, bool bundle_pool, const bw_metadata* extra, i
   for (int i = 0; i < COUNTERS; ++i) {
     snprintf(counter_text[i], sizeof counter_text[i], "%" PRId64, *counters[i]);
     b->metadata[entries++] = (bw_metadata){.key = kCounterNames[i], .value = counter_text[i]};
+  }
+  char doublings[24];
+  if (run->config.ppo_kl_target > 0) {
+    snprintf(doublings, sizeof doublings, "%" PRId64, run->kl_doublings);
+    b->metadata[entries++] = (bw_metadata){.key = "klDoublings", .value = doublings};
   }
   for (int i = 0; i < extra_count; ++i) b->metadata[entries++] = extra[i];
   return bw_safetensors_write(b->tensors, count, b->metadata, entries, bytes, size, error);
@@ -263,6 +268,19 @@ bw_status bw_read_weights(const bw_net_layout* layout, const bw_safetensors* fil
   return BW_OK;
 }
 
+static bw_status read_doublings(const bw_safetensors* file, int64_t* doublings, bw_error* error) {
+  static const char expected[] = "a whole number from -20 to 20";
+  const char* text = bw_safetensors_metadata(file, "klDoublings");
+  if (!text) return fail(error, "klDoublings", "missing", expected);
+  const bool negative = *text == '-';
+  text += negative;
+  if (!parse_counter(&text, doublings) || *text || *doublings > BW_KL_DOUBLINGS) {
+    return fail(error, "klDoublings", "malformed", expected);
+  }
+  if (negative) *doublings = -*doublings;
+  return BW_OK;
+}
+
 static bw_status read_scores(const bw_safetensors* file, bw_member* members, int count, bw_error* error) {
   bw_tensor tensor;
   BW_TRY(find_tensor(file, "opponents.scores", 2, count, 2, &tensor, error));
@@ -290,6 +308,8 @@ static bw_status load(bw_run* run, const bw_safetensors* file, float* staging, b
     if (!text) return fail(error, kCounterNames[i], "missing", "a counter");
     if (!parse_counter(&text, &values[i]) || *text) return fail(error, kCounterNames[i], "malformed", "a counter");
   }
+  int64_t kl_doublings = 0;
+  if (run->config.ppo_kl_target > 0) BW_TRY(read_doublings(file, &kl_doublings, error));
   int member_count = 0;
   BW_TRY(read_members(run, file, values[4], members, &member_count, error));
 
@@ -318,6 +338,7 @@ static bw_status load(bw_run* run, const bw_safetensors* file, float* staging, b
     memcpy(staging, (const uint8_t*)pool.data + (size_t)i * (size_t)n * sizeof(float), (size_t)n * sizeof(float));
     BW_TRY(bw_run_upload_parameters(run, bw_opponents_weights(run, i), staging, error));
   }
+  run->kl_doublings = kl_doublings;
   int64_t* counters[COUNTERS];
   counters_of(run, counters);
   for (int i = 0; i < COUNTERS; ++i) *counters[i] = values[i];

@@ -58,7 +58,8 @@ static void move(bw_run* run, const bw_play* play, int64_t listed, int policy, i
             .row_heads = run->row_heads, .head = run->activations.head, .seed = (uint64_t)c->run_seed, .rows = rows,
             .max_plies = run->game->max_plies, .temperature = policy == 0 ? 1 : c->opponents_temperature,
             .uniform = uniform, .argmax = policy == 0 && play->argmax, .record = policy == 0 && play->record,
-            .wdl = run->layout.shape.wdl, .draw_value = run->layout.shape.draw_value);
+            .wdl = run->layout.shape.wdl, .draw_value = run->layout.shape.draw_value,
+            .record_policy = c->ppo_kl_coef > 0);
 }
 
 bw_status bw_collect_play(bw_run* run, const bw_play* play, bw_error* error) {

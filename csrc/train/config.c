@@ -501,6 +501,10 @@ bw_status bw_config_check(bw_config* config, bw_error* error) {
     return bw_fail_option(error, check_op, "ppo.gamma", received,
                           "1 when net.value is \"wdl\" and rollout.drawReward is not 0");
   }
+  if (config->ppo_kl_target > 0 && config->ppo_kl_coef == 0) {
+    return bw_fail_option(error, check_op, "ppo.klCoef", "0",
+                          "above 0 when ppo.klTarget is: it is where adapting starts");
+  }
   if (config->ppo_chain == BW_CHAIN_AUTO) config->ppo_chain = zero_sum ? BW_CHAIN_PLY : BW_CHAIN_PLAYER;
   return BW_OK;
 }

@@ -12,7 +12,8 @@ typedef struct bw_iteration {
   double win, draw, loss;                    // of the agent against pool opponents; NaN where there was no such game
   double first_win, first_draw, first_loss;  // of the first player over all games
   double policy_loss, value_loss, entropy;   // means over the update
-  double approx_kl;                          // mean of (ratio - 1) - log ratio over the last epoch
+  double approx_kl;                          // mean of (ratio - 1) - log ratio over the last epoch; with
+                                             // ppo.klCoef of the exact divergence
   double clip_fraction, grad_norm;           // means over the update; grad_norm before clipping
   double explained_variance;                 // 1 - var(returns - values) / var(returns), before the update
   double max_ratio_error;                    // max |ratio - 1| over the first minibatch, before the first step

@@ -61,14 +61,16 @@ void bw_ppo_gradient(bw_run* run, int64_t first, int64_t rows, double entropy_co
   BW_LAUNCH(device, sample_gather, .game = run->game_index, .rollout = run->rollout,
             .order = bw_ref_at(run->order, (uint64_t)first * sizeof(int32_t)), .features = run->activations.features,
             .masks = run->masks, .actions = run->actions, .log_probs = run->log_probs, .advantages = run->advantages,
-            .returns = run->returns, .wdl = run->wdl, .rows = rows, .max_features = run->game->max_features,
+            .returns = run->returns, .wdl = run->wdl, .policies = run->policies, .rows = rows,
+            .max_features = run->game->max_features, .policy_actions = c->ppo_kl_coef > 0 ? run->game->actions : 0,
             .with_wdl = run->layout.shape.wdl);
   bw_net_forward(device, &run->agent, &run->activations, rows);
   BW_LAUNCH(device, ppo_loss, .head = run->activations.head, .masks = run->masks, .actions_taken = run->actions,
             .log_probs = run->log_probs, .advantages = run->advantages, .returns = run->returns, .wdl = run->wdl,
-            .with_wdl = run->layout.shape.wdl, .dhead = run->activations.dhead, .statistics = run->statistics,
-            .rows = rows, .actions = run->game->actions, .clip = c->ppo_clip, .value_coef = c->ppo_value_coef,
-            .entropy_coef = entropy_coef);
+            .policies = run->policies, .with_wdl = run->layout.shape.wdl, .dhead = run->activations.dhead,
+            .statistics = run->statistics, .rows = rows, .actions = run->game->actions, .clip = c->ppo_clip,
+            .value_coef = c->ppo_value_coef, .entropy_coef = entropy_coef,
+            .kl_coef = ldexp(c->ppo_kl_coef, (int)run->kl_doublings));
   bw_net_backward(device, &run->agent, &run->activations, rows);
   bw_group_end(device);
   bw_group_begin(device, BW_GROUP_INDEPENDENT, 0);

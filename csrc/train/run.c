@@ -42,6 +42,9 @@ static void plan_rollout(bw_run* run) {
   ROLLOUT("record values", BW_ELEMENT_REAL, &r->record_values, games, plies);
   ROLLOUT("record advantages", BW_ELEMENT_REAL, &r->record_advantages, games, plies);
   ROLLOUT("record returns", BW_ELEMENT_REAL, &r->record_returns, games, plies);
+  if (run->config.ppo_kl_coef > 0) {
+    ROLLOUT("record policies", BW_ELEMENT_REAL, &r->record_policies, games, plies, run->game->actions);
+  }
   if (run->layout.shape.wdl) ROLLOUT("record outcomes", BW_ELEMENT_REAL, &r->record_wdl, games, plies, 3);
   ROLLOUT("game list", BW_ELEMENT_I32, &run->list, batch);
   ROLLOUT("rows", BW_ELEMENT_I32, &run->rows, batch);
@@ -81,6 +84,7 @@ static void plan_update(bw_run* run) {
   UPDATE("old log probs", BW_ELEMENT_REAL, &run->log_probs, rows);
   UPDATE("advantages", BW_ELEMENT_REAL, &run->advantages, rows);
   UPDATE("returns", BW_ELEMENT_REAL, &run->returns, rows);
+  if (run->config.ppo_kl_coef > 0) UPDATE("policies", BW_ELEMENT_REAL, &run->policies, rows, run->game->actions);
   if (run->layout.shape.wdl) UPDATE("outcomes", BW_ELEMENT_REAL, &run->wdl, rows, 3);
   UPDATE("statistics", BW_ELEMENT_REAL, &run->statistics, rows, BW_STATISTICS);
   UPDATE("statistic totals", BW_ELEMENT_REAL, &run->totals, BW_STATISTICS);
@@ -249,7 +253,8 @@ static void count_outcomes(const bw_run* run, bw_iteration* out) {
 
 static bw_status iterate(bw_run* run, double progress, bw_iteration* out, bw_error* error) {
   const bw_config* c = &run->config;
-  const double lr_share = bw_schedule(c->ppo_lr_schedule, 1, c->ppo_lr_final, progress);
+  const double lr_share = bw_schedule(c->ppo_lr_schedule, 1, c->ppo_lr_final, progress) *
+                          bw_warmup(c->ppo_warmup, progress) * bw_minibatch_scale(c);
   const double flops = run->device->flops;
   out->lr = c->ppo_lr * lr_share;
   out->entropy_coef = bw_schedule(c->ppo_entropy_schedule, c->ppo_entropy, c->ppo_entropy_final, progress);
@@ -284,6 +289,14 @@ static bw_status iterate(bw_run* run, double progress, bw_iteration* out, bw_err
   return BW_OK;
 }
 
+// Schulman et al. 2017, section 4.
+static void adapt_kl(bw_run* run, const bw_iteration* out) {
+  const double target = run->config.ppo_kl_target;
+  if (!(run->config.ppo_kl_coef > 0 && target > 0) || out->samples == 0) return;
+  if (out->approx_kl > 1.5 * target && run->kl_doublings < BW_KL_DOUBLINGS) ++run->kl_doublings;
+  if (out->approx_kl < target / 1.5 && run->kl_doublings > -BW_KL_DOUBLINGS) --run->kl_doublings;
+}
+
 bw_status bw_run_iterate(bw_run* run, double progress, bw_iteration* out, bw_error* error) {
   memset(out, 0, sizeof *out);
   const int64_t updates = run->updates;
@@ -297,6 +310,7 @@ bw_status bw_run_iterate(bw_run* run, double progress, bw_iteration* out, bw_err
   ++run->iteration;
   run->games += run->config.rollout_games;
   run->samples += out->samples;
+  adapt_kl(run, out);
   bw_opponents_score(run);
   if (run->iteration % run->config.opponents_every == 0) bw_opponents_snapshot(run);
   out->index = run->iteration;

@@ -30,6 +30,8 @@ typedef struct bw_member {
   float points, games;
 } bw_member;
 
+enum { BW_KL_DOUBLINGS = 20 };  // and halvings of ppo.klCoef at most: it neither overflows nor vanishes for good
+
 typedef struct bw_run {
   bw_config config;
   int game_index;
@@ -69,7 +71,7 @@ typedef struct bw_run {
 
   // samples
   bw_ref slots, order, sample_count, moments;
-  bw_ref masks, actions, log_probs, advantages, returns, wdl, statistics, totals;
+  bw_ref masks, actions, log_probs, advantages, returns, wdl, policies, statistics, totals;
   int32_t *host_slots, *host_order;
 
   float* host_weights;      // [parameters], in file order
@@ -77,6 +79,7 @@ typedef struct bw_run {
   uint16_t* host_features;  // [max rows][1 + max_features], inference
 
   int64_t iteration, games, samples, updates;  // done so far
+  int64_t kl_doublings;                        // of ppo.klCoef by ppo.klTarget; negative: halvings
   atomic_int cancelled;
 } bw_run;
 

@@ -17,4 +17,17 @@ static inline double bw_schedule(int kind, double initial, double final_share, d
   return initial * share;
 }
 
+// A share that rises linearly from a tenth to 1 in the first `share` of a run.
+static inline double bw_warmup(double share, double progress) {
+  if (progress >= share) return 1;
+  return progress > 0 ? 0.1 + 0.9 * progress / share : 0.1;
+}
+
+// Square root scaling of an adaptive optimiser's learning rate with the minibatch (Malladi et al., "On the SDEs and
+// scaling rules for adaptive gradient algorithms", 2022).
+static inline double bw_minibatch_scale(const bw_config* config) {
+  if (config->ppo_lr_minibatch == 0) return 1;
+  return sqrt((double)config->ppo_minibatch / (double)config->ppo_lr_minibatch);
+}
+
 #endif

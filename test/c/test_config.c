@@ -347,6 +347,12 @@ static void test_rules(void) {
   CHECK(bw_config_check(&config, &error) == BW_OK);
 
   config = connect4();
+  config.ppo_kl_target = 0.01;
+  CHECK(bw_config_check(&config, &error) == BW_OPTION && strcmp(error.path, "ppo.klCoef") == 0);
+  config.ppo_kl_coef = 0.5;
+  CHECK(bw_config_check(&config, &error) == BW_OK);
+
+  config = connect4();
   config.opponents_self_share = 0.5;
   CHECK(bw_config_check(&config, &error) == BW_OPTION);
   CHECK(strcmp(error.path, "rollout.opponents.pool") == 0 && strcmp(error.received, "0") == 0);

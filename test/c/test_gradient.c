@@ -16,7 +16,7 @@ typedef struct problem {
   bw_run* run;
   int64_t samples, parameters, actions, outputs;
   double *weights, *gradients, *head;
-  double *log_probs, *advantages, *returns, *wdl;
+  double *log_probs, *advantages, *returns, *wdl, *policies;
   int32_t *masks, *taken;
 } problem;
 
@@ -47,7 +47,7 @@ static double loss_of(const problem* p, double entropy_coef, clipping* clipped) 
   const int64_t actions = p->actions;
   bw_net_forward(p->device, &p->run->agent, &p->run->activations, p->samples);
   download(p, p->head, p->run->activations.head, p->samples * p->outputs, sizeof(double));
-  double policy = 0, value = 0, entropy = 0, outside = 0, active = 0;
+  double policy = 0, value = 0, entropy = 0, kl = 0, outside = 0, active = 0;
   for (int64_t i = 0; i < p->samples; ++i) {
     const double* logits = p->head + i * p->outputs;
     const uint32_t mask = (uint32_t)p->masks[i];
@@ -67,18 +67,23 @@ static double loss_of(const problem* p, double entropy_coef, clipping* clipped) 
       for (int k = 0; k < 3; ++k) value -= p->wdl[3 * i + k] * (outcome[k] - log(all));
     }
     entropy += h;
+    for (int64_t a = 0; c->ppo_kl_coef > 0 && a < actions; ++a) {
+      const double old = p->policies[i * actions + a];
+      if (mask >> a & 1) kl += exp(old) * (old - (logits[a] - log(sum)));
+    }
     outside += ratio != bounded;
     active += bounded * advantage < ratio * advantage;
   }
   const double n = (double)p->samples;
   if (clipped) *clipped = (clipping){outside / n, active / n};
-  return policy / n + c->ppo_value_coef * value / n - entropy_coef * entropy / n;
+  return policy / n + c->ppo_value_coef * value / n - entropy_coef * entropy / n + c->ppo_kl_coef * kl / n;
 }
 
 // Plays the first iteration's games and gathers all their samples as one minibatch.
 static problem create_problem(const char* game, const char* net, const char* games, const char* value) {
   const char* const options[][2] = {{"net.kind", net},
                                     {"net.value", value},
+                                    {"ppo.klCoef", strcmp(value, "wdl") == 0 ? "0.4" : "0"},
                                     {"ppo.gamma", strcmp(value, "wdl") == 0 ? "1" : "0.99"},
                                     {"net.width", "8"},
                                     {"net.depth", "3"},
@@ -89,8 +94,8 @@ static problem create_problem(const char* game, const char* net, const char* gam
                                     {"ppo.minibatch", "1000000"},
                                     {"run.seed", "3"}};
   const bw_value_kind kinds[] = {BW_VALUE_STRING, BW_VALUE_STRING, BW_VALUE_NUMBER, BW_VALUE_NUMBER,
-                                 BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_BOOL,   BW_VALUE_NUMBER,
-                                 BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_NUMBER};
+                                 BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_BOOL,
+                                 BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_NUMBER};
   problem p = {0};
   bw_config config;
   bw_error error = {0};
@@ -125,6 +130,7 @@ static problem create_problem(const char* game, const char* net, const char* gam
   p.log_probs = allocate(p.samples, sizeof(double));
   p.advantages = allocate(p.samples, sizeof(double));
   p.returns = allocate(p.samples, sizeof(double));
+  p.policies = allocate(p.actions * p.samples, sizeof(double));
   p.wdl = allocate(3 * p.samples, sizeof(double));
   p.masks = allocate(p.samples, sizeof(int32_t));
   p.taken = allocate(p.samples, sizeof(int32_t));
@@ -133,8 +139,8 @@ static problem create_problem(const char* game, const char* net, const char* gam
 }
 
 static void destroy_problem(problem* p) {
-  void* const memory[] = {p->weights, p->gradients, p->head,  p->log_probs, p->advantages,
-                          p->returns, p->wdl,       p->masks, p->taken};
+  void* const memory[] = {p->weights, p->gradients, p->head,     p->log_probs, p->advantages,
+                          p->returns, p->wdl,       p->policies, p->masks,     p->taken};
   for (size_t i = 0; i < sizeof memory / sizeof memory[0]; ++i) free(memory[i]);
   bw_run_destroy(p->run);
   bw_device_destroy(p->device);
@@ -151,6 +157,7 @@ static void compute_gradient(problem* p, double entropy_coef, double* totals) {
   download(p, p->advantages, run->advantages, p->samples, sizeof(double));
   download(p, p->returns, run->returns, p->samples, sizeof(double));
   if (run->layout.shape.wdl) download(p, p->wdl, run->wdl, 3 * p->samples, sizeof(double));
+  if (run->config.ppo_kl_coef > 0) download(p, p->policies, run->policies, p->actions * p->samples, sizeof(double));
   download(p, p->masks, run->masks, p->samples, sizeof(int32_t));
   download(p, p->taken, run->actions, p->samples, sizeof(int32_t));
 }
@@ -218,10 +225,13 @@ static void test_gradient(const char* game, const char* net, const char* games, 
             clipped.outside);
   CHECK_MSG(clipped.active > 0.05, "%s: %.3f of the samples have the clipped loss", what, clipped.active);
   CHECK_NEAR(totals[BW_STATISTIC_CLIPPED], clipped.outside * n, 0.5);
-  CHECK_NEAR((totals[BW_STATISTIC_POLICY_LOSS] + p.run->config.ppo_value_coef * totals[BW_STATISTIC_VALUE_LOSS] -
-              kEntropyCoef * totals[BW_STATISTIC_ENTROPY]) /
-                 n,
-             loss, 1e-12);
+  const double kl_coef = p.run->config.ppo_kl_coef, kl = kl_coef > 0 ? totals[BW_STATISTIC_KL] : 0;
+  CHECK(kl_coef == 0 || kl > 0.01 * n);
+  CHECK_NEAR(
+      (totals[BW_STATISTIC_POLICY_LOSS] + kl_coef * kl +
+       p.run->config.ppo_value_coef * totals[BW_STATISTIC_VALUE_LOSS] - kEntropyCoef * totals[BW_STATISTIC_ENTROPY]) /
+          n,
+      loss, 1e-12);
   check_gradient(&p, what);
   destroy_problem(&p);
 }

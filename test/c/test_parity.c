@@ -858,9 +858,11 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
                                       .record_players = ints(OUT, slots),
                                       .record_log_probs = reals(OUT, slots, 0, 0),
                                       .record_values = reals(OUT, slots, 0, 0),
-                                      .record_wdl = reals(OUT, wdl ? 3 * slots : 1, 0, 0)};
+                                      .record_wdl = reals(OUT, wdl ? 3 * slots : 1, 0, 0),
+                                      .record_policies = reals(OUT, wdl ? slots * game->actions : 1, 0, 0)};
   buffer_of(rollout.record_log_probs)->sparse = buffer_of(rollout.record_values)->sparse = true;
-  buffer_of(rollout.record_wdl)->sparse = true;
+  buffer_of(rollout.record_wdl)->sparse = buffer_of(rollout.record_policies)->sparse = true;
+  set_scale(rollout.record_policies, 8);
   set_scale(rollout.record_log_probs, 8);  // of logits
   int64_t rows;
   const int64_t width = game->actions + (wdl ? 3 : 1);
@@ -901,7 +903,7 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
 
   COMPARE(rollout_act, .game = index, .rollout = rollout, .row_games = row_games, .row_heads = row_heads, .head = head,
           .seed = seed, .rows = rows, .max_plies = game->max_plies, .temperature = temperature, .uniform = uniform,
-          .argmax = argmax, .record = record, .wdl = wdl, .draw_value = draw_value);
+          .argmax = argmax, .record = record, .wdl = wdl, .draw_value = draw_value, .record_policy = wdl);
 
   // The reference itself played what the host's own arithmetic chooses, and recorded it.
   for (int64_t i = 0; i < rows; ++i) {
@@ -933,6 +935,10 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
       CHECK_NEAR(wanted_real(rollout.record_log_probs, slot), logits[chosen[i]] - log(sum), 1e-9);
       const double* values = logits + game->actions;
       if (wdl) {
+        for (int a = 0; a < game->actions; ++a) {
+          const double log_p = game->legal(seen.bytes) >> a & 1 ? logits[a] - log(sum) : 0;
+          CHECK_NEAR(wanted_real(rollout.record_policies, slot * game->actions + a), log_p, 1e-9);
+        }
         const double all = exp(values[0]) + exp(values[1]) + exp(values[2]);
         for (int k = 0; k < 3; ++k)
           CHECK_NEAR(wanted_real(rollout.record_wdl, 3 * slot + k), exp(values[k]) / all, 1e-12);
@@ -975,7 +981,8 @@ static void case_sample_gather(void) {
                                           .record_log_probs = reals(IN, slots, -3, 0),
                                           .record_advantages = reals(IN, slots, -2, 2),
                                           .record_returns = reals(IN, slots, -1, 1),
-                                          .record_wdl = reals(IN, 3 * slots, 0, 1)};
+                                          .record_wdl = reals(IN, 3 * slots, 0, 1),
+                                          .record_policies = reals(IN, slots * game->actions, -3, 0)};
       const int with_wdl = rows % 2 == 0;
       const bw_ref order = ints(IN, rows);
       for (int64_t i = 0; i < slots; ++i) int_values(rollout.record_actions)[i] = (int32_t)random_below(game->actions);
@@ -984,10 +991,13 @@ static void case_sample_gather(void) {
       const bw_ref features = raw(OUT, rows * stride * 2), masks = ints(OUT, rows), actions = ints(OUT, rows);
       const bw_ref log_probs = reals(OUT, rows, 0, 0), advantages = reals(OUT, rows, 0, 0);
       const bw_ref returns = reals(OUT, rows, 0, 0), wdl = reals(OUT, with_wdl ? 3 * rows : 1, 0, 0);
-      buffer_of(wdl)->sparse = !with_wdl;
+      const int64_t kept = with_wdl ? game->actions : 0;
+      const bw_ref policies = reals(OUT, with_wdl ? rows * kept : 1, 0, 0);
+      buffer_of(wdl)->sparse = buffer_of(policies)->sparse = !with_wdl;
       COMPARE(sample_gather, .game = index, .rollout = rollout, .order = order, .features = features, .masks = masks,
-              .actions = actions, .log_probs = log_probs, .advantages = advantages, .returns = returns, .wdl = wdl,
-              .rows = rows, .max_features = game->max_features, .with_wdl = with_wdl);
+              .policies = policies, .policy_actions = kept, .actions = actions, .log_probs = log_probs,
+              .advantages = advantages, .returns = returns, .wdl = wdl, .rows = rows,
+              .max_features = game->max_features, .with_wdl = with_wdl);
       for (int64_t i = 0; i < rows; ++i) {
         const void* state = (char*)raw_values(rollout.record_states) + (size_t)int_values(order)[i] * game->state_bytes;
         uint16_t list[BW_GAME_MAX_FEATURES];
@@ -995,6 +1005,10 @@ static void case_sample_gather(void) {
         CHECK_EQ_INT(got[0], game->features(state, list));
         CHECK_BYTES(got + 1, list, (size_t)got[0] * 2);
         CHECK((uint32_t)wanted_int(masks, i) == game->legal(state));
+        for (int64_t a = 0; a < kept; ++a) {
+          CHECK(wanted_real(policies, i * kept + a) ==
+                real_values(rollout.record_policies)[int_values(order)[i] * kept + a]);
+        }
         for (int k = 0; with_wdl && k < 3; ++k) {
           CHECK(wanted_real(wdl, 3 * i + k) == real_values(rollout.record_wdl)[3 * int_values(order)[i] + k]);
         }
@@ -1169,6 +1183,7 @@ static void ppo_loss(int64_t rows, int64_t actions, int with_wdl) {
   const double clip = 0.2;
   const int64_t width = actions + (with_wdl ? 3 : 1);
   const bw_ref wdl = reals(IN, with_wdl ? 3 * rows : 1, 0, 1);
+  const bw_ref policies = reals(IN, with_wdl ? actions * rows : 1, -4, -0.1);
   const bw_ref head = reals(IN, rows * width, -3, 3), masks = ints(IN, rows), taken = ints(IN, rows);
   const bw_ref log_probs = reals(IN, rows, 0, 0), advantages = reals(IN, rows, -2, 2), returns = reals(IN, rows, -1, 1);
   const bw_ref dhead = reals(OUT, rows * width, 0, 0), statistics = reals(OUT, rows * BW_STATISTICS, 0, 0);
@@ -1200,9 +1215,9 @@ static void ppo_loss(int64_t rows, int64_t actions, int with_wdl) {
   set_scale(statistics, 20);
   buffer_of(dhead)->exact_zeros = true;
   COMPARE(ppo_loss, .head = head, .masks = masks, .actions_taken = taken, .log_probs = log_probs,
-          .advantages = advantages, .returns = returns, .wdl = wdl, .dhead = dhead, .statistics = statistics,
-          .rows = rows, .actions = actions, .with_wdl = with_wdl, .clip = clip, .value_coef = 0.5,
-          .entropy_coef = 0.02);
+          .advantages = advantages, .returns = returns, .wdl = wdl, .policies = policies, .kl_coef = with_wdl ? 0.3 : 0,
+          .dhead = dhead, .statistics = statistics, .rows = rows, .actions = actions, .with_wdl = with_wdl,
+          .clip = clip, .value_coef = 0.5, .entropy_coef = 0.02);
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t a = 0; a < actions; ++a) {
       if (!(int_values(masks)[i] >> a & 1)) CHECK(wanted_real(dhead, i * width + a) == 0);

@@ -208,14 +208,31 @@ static void test_schedules(void) {
   CHECK_NEAR(bw_schedule(BW_SCHEDULE_COSINE, 2, 0, 0.5), 1, 1e-12);
   CHECK_NEAR(bw_schedule(BW_SCHEDULE_COSINE, 2, 0, 1), 0, 1e-12);
   CHECK_NEAR(bw_schedule(BW_SCHEDULE_COSINE, 2, 0, 7), 0, 1e-12);  // beyond the end
+  CHECK_NEAR(bw_warmup(0, 0), 1, 1e-12);
+  CHECK_NEAR(bw_warmup(0.2, 0), 0.1, 1e-12);
+  CHECK_NEAR(bw_warmup(0.2, 0.1), 0.55, 1e-12);
+  CHECK_NEAR(bw_warmup(0.2, 0.2), 1, 1e-12);
+  CHECK_NEAR(bw_warmup(0.2, 0.9), 1, 1e-12);
+  CHECK_NEAR(bw_warmup(1, 1), 1, 1e-12);
   const test_option options[] = {
       {"ppo.lrSchedule", "linear"}, {"ppo.lrFinal", "0.5"}, {"ppo.entropySchedule", "cosine"}, {NULL, NULL}};
+  const test_option scaled[] = {{"ppo.warmup", "0.5"},
+                                {"ppo.lrSchedule", "constant"},
+                                {"ppo.minibatch", "32"},
+                                {"ppo.lrMinibatch", "8"},
+                                {NULL, NULL}};
   const bw_config config = test_config("tictactoe", options);
   bw_device* device = test_cpu(1);
   bw_run* run = test_run(&config, device);
   CHECK_NEAR(test_iterate(run, 0).lr, config.ppo_lr, 1e-12);
   CHECK_NEAR(test_iterate(run, 1).lr, 0.5 * config.ppo_lr, 1e-12);
   CHECK_NEAR(test_iterate(run, 1).entropy_coef, 0, 1e-12);
+  bw_run_destroy(run);
+  const bw_config warm = test_config("tictactoe", scaled);
+  run = test_run(&warm, device);
+  CHECK_NEAR(test_iterate(run, 0).lr, 2 * 0.1 * warm.ppo_lr, 1e-12);
+  CHECK_NEAR(test_iterate(run, 0.25).lr, 2 * 0.55 * warm.ppo_lr, 1e-12);
+  CHECK_NEAR(test_iterate(run, 0.5).lr, 2 * warm.ppo_lr, 1e-12);
   bw_run_destroy(run);
   bw_device_destroy(device);
 }
@@ -230,6 +247,45 @@ static void test_kl_stop(void) {
   CHECK(it.approx_kl > 0.0001);
   bw_run_destroy(run);
   bw_device_destroy(device);
+}
+
+// The penalty holds the policy back, and its weight goes where the target wants it.
+static void test_kl_penalty(void) {
+  double kl[2];
+  for (int i = 0; i < 2; ++i) {
+    const test_option options[] = {
+        {"ppo.epochs", "10"}, {"ppo.lr", "0.01"}, {"ppo.klCoef", i == 0 ? "1e-9" : "3"}, {NULL, NULL}};
+    const bw_config config = test_config("tictactoe", options);
+    bw_device* device = test_cpu(1);
+    bw_run* run = test_run(&config, device);
+    kl[i] = test_iterate(run, 0).approx_kl;
+    CHECK_EQ_INT(run->kl_doublings, 0);
+    bw_run_destroy(run);
+    bw_device_destroy(device);
+  }
+  CHECK_MSG(kl[1] > 0 && kl[1] < 0.5 * kl[0], "KL %g with the penalty, %g without", kl[1], kl[0]);
+
+  static const struct {
+    const char* target;
+    int64_t doublings;
+  } kCases[] = {{"1e-9", 3}, {"100", -3}};
+  for (int i = 0; i < 2; ++i) {
+    const test_option options[] = {{"ppo.klCoef", "1"}, {"ppo.klTarget", kCases[i].target}, {NULL, NULL}};
+    const bw_config config = test_config("tictactoe", options);
+    bw_device* device = test_cpu(1);
+    bw_run* run = test_run(&config, device);
+    for (int k = 0; k < 3; ++k) test_iterate(run, 0);
+    CHECK_EQ_INT(run->kl_doublings, kCases[i].doublings);
+    bw_iteration it;
+    atomic_store(&run->cancelled, 1);
+    CHECK_EQ_INT(bw_run_iterate(run, 0, &it, NULL), BW_CANCELLED);
+    atomic_store(&run->cancelled, 0);
+    CHECK_EQ_INT(run->kl_doublings, kCases[i].doublings);
+    for (int k = 0; k < 30; ++k) test_iterate(run, 0);
+    CHECK_EQ_INT(run->kl_doublings, kCases[i].doublings > 0 ? BW_KL_DOUBLINGS : -BW_KL_DOUBLINGS);
+    bw_run_destroy(run);
+    bw_device_destroy(device);
+  }
 }
 
 // Which snapshots stay, over many evictions.
@@ -343,6 +399,8 @@ static void test_checkpoint(bool bundled, const char* sampling) {
                                  {"rollout.opponents.every", "1"},
                                  {"rollout.opponents.selfShare", "0.5"},
                                  {"net.value", bundled ? "wdl" : "scalar"},
+                                 {"ppo.klCoef", bundled ? "0.1" : "0"},
+                                 {"ppo.klTarget", bundled ? "0.0001" : "0"},
                                  {"rollout.opponents.sampling", sampling},
                                  {"ppo.lrSchedule", "linear"},
                                  {NULL, NULL}};
@@ -360,6 +418,8 @@ static void test_checkpoint(bool bundled, const char* sampling) {
   REQUIRE(bw_run_load(resumed, bytes, size, &error) == BW_OK);
   CHECK(test_hash(resumed) == test_hash(whole));
   CHECK_EQ_INT(resumed->iteration, 5);
+  CHECK_EQ_INT(resumed->kl_doublings, whole->kl_doublings);
+  CHECK((resumed->kl_doublings != 0) == bundled);
   CHECK_EQ_INT(resumed->member_count, whole->member_count);
   if (!bundled) {
     float* weights = malloc((size_t)config.rollout_games * 0 + (size_t)whole->layout.parameters * 4);
@@ -468,6 +528,7 @@ int main(void) {
   if (test_has_precision(test_isa(), BW_PRECISION_BF16)) test_threads_are_bit_equal(BW_PRECISION_BF16);
   test_guards();
   test_kl_stop();
+  test_kl_penalty();
   test_pool("reservoir", "uniform");
   test_pool("reservoir", "recency");
   test_pool("keepFirst", "latest");
