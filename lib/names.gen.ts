@@ -73,6 +73,18 @@ export interface OpeningsOptions {
   plies: number;
 }
 
+/** Options `starts`. */
+export interface StartsOptions {
+  /** Share of games that start from a position in which the agent thought itself ahead and lost; as long as there is none they start as the others do. A number from 0 to 1; default 0. */
+  share: number;
+  /** Such positions kept, a uniform sample of all so far. An integer from 1 to 1000000; default 10000. */
+  capacity: number;
+  /** The agent thought itself ahead where its value was above this. A number from -1 to 1; default 0.3. */
+  threshold: number;
+  /** Share of games that start from a position of the file. A number from 0 to 1; default 0. */
+  listShare: number;
+}
+
 /** Options `opponents`. */
 export interface OpponentsOptions {
   /** Share of games against the current policy itself; the rest meet the pool. A number from 0 to 1; default 1. */
@@ -108,6 +120,7 @@ export interface RolloutOptions {
   /** Play half of the games left-right mirrored, chosen by chance a game. True or false; default false. */
   mirror: boolean;
   openings: OpeningsOptions;
+  starts: StartsOptions;
   opponents: OpponentsOptions;
 }
 
@@ -233,6 +246,10 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   {"path":"rollout.mirror","type":"boolean","default":false,"min":null,"max":null,"values":null,"doc":"play half of the games left-right mirrored, chosen by chance a game"},
   {"path":"rollout.openings.share","type":"number","default":0,"min":0,"max":1,"values":null,"doc":"share of games that start from a random opening"},
   {"path":"rollout.openings.plies","type":"integer","default":6,"min":0,"max":64,"values":null,"doc":"longest random opening; its length is uniform on 0..plies"},
+  {"path":"rollout.starts.share","type":"number","default":0,"min":0,"max":1,"values":null,"doc":"share of games that start from a position in which the agent thought itself ahead and lost; as long as there is none they start as the others do"},
+  {"path":"rollout.starts.capacity","type":"integer","default":10000,"min":1,"max":1000000,"values":null,"doc":"such positions kept, a uniform sample of all so far"},
+  {"path":"rollout.starts.threshold","type":"number","default":0.3,"min":-1,"max":1,"values":null,"doc":"the agent thought itself ahead where its value was above this"},
+  {"path":"rollout.starts.listShare","type":"number","default":0,"min":0,"max":1,"values":null,"doc":"share of games that start from a position of the file"},
   {"path":"rollout.opponents.selfShare","type":"number","default":1,"min":0,"max":1,"values":null,"doc":"share of games against the current policy itself; the rest meet the pool"},
   {"path":"rollout.opponents.pool","type":"integer","default":0,"min":0,"max":1024,"values":null,"doc":"past policies kept as opponents; 0 plays the current policy only"},
   {"path":"rollout.opponents.every","type":"integer","default":25,"min":1,"max":1000000,"values":null,"doc":"iterations between snapshots into the pool"},

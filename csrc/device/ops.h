@@ -123,6 +123,7 @@ typedef struct bw_game_setup {
   uint8_t record_both;  // both seats' moves are trained
   uint8_t mirrored;     // the game is played reflected
   uint8_t opening;      // random plies before the first decision
+  uint8_t start;        // the game starts from a position of its own, without an opening
 } bw_game_setup;
 
 enum { BW_OUTCOME_ONGOING = 0, BW_OUTCOME_FIRST = 1, BW_OUTCOME_SECOND = 2, BW_OUTCOME_DRAW = 3 };
@@ -147,14 +148,19 @@ typedef struct bw_rollout_buffers {
                              // for the side to move, then the targets of wdl_targets
   bw_ref record_policies;    // real [games * max_plies][actions], only under a KL penalty: log-probabilities of the
                              // legal actions, 0 for others
+  bw_ref moves;  // u8 [games][max_plies], only where starts are kept: action + 1 of each ply that was played
+                 // here, 0 before the start position and after the end
 } bw_rollout_buffers;
 
-// Puts games into their start positions: setup.opening random plies, none of which ends the game.
+// Puts games into their start positions: starts[game] where setup.start says so, else setup.opening random plies, none
+// of which ends the game. keep_moves != 0 writes rollout.moves, which must be zeros.
 typedef struct bw_rollout_start_args {
   int game;
   bw_rollout_buffers rollout;
+  bw_ref starts;  // game state [games]
   uint64_t seed;
-  int64_t games;
+  int64_t games, max_plies;
+  int keep_moves;
 } bw_rollout_start_args;
 
 // Of the `games` game numbers in list, the ones still going in which policy (0 agent, 1 opponent) is to move:
@@ -202,6 +208,7 @@ typedef struct bw_rollout_act_args {
   int wdl;
   double draw_value;
   int record_policy;
+  int keep_moves;
 } bw_rollout_act_args;
 
 // One minibatch: row i is the record at slot order[i]. features u16 [rows][1 + max_features] and the loss's inputs,

@@ -8,15 +8,24 @@ GAME_KERNEL(rollout_start) {
   OUT_AT(int32_t, outcomes, args->rollout.outcomes);
   OUT_AT(int32_t, plies, args->rollout.plies);
   OUT_AT(int32_t, counts, args->rollout.counts);
+  OUT_AT(uint8_t, moves, args->rollout.moves);
+  IN(GAME(state), starts);
   FOR_GRID(g, args->games) {
     GAME(state) state;
-    GAME(init)(&state);
-    for (int ply = 0; ply < setups[g].opening; ++ply) {
+    if (setups[g].start) {
+      state = starts[g];
+    } else {
+      GAME(init)(&state);
+    }
+    const int opening = setups[g].start ? 0 : setups[g].opening;
+    for (int ply = 0; ply < opening; ++ply) {
       const uint32_t mask = GAME(legal)(&state);
       const uint32_t word = bw_philox(args->seed, BW_STREAM_OPENING, setups[g].number, (uint32_t)ply).v[0];
       GAME(state) next = state;
-      GAME(play)(&next, bw_nth_action(mask, bw_below(word, bw_count_actions(mask))));
+      const int action = bw_nth_action(mask, bw_below(word, bw_count_actions(mask)));
+      GAME(play)(&next, action);
       if (GAME(result)(&next) != BW_ONGOING) break;  // the opening stops before a move that would end the game
+      if (args->keep_moves) moves[g * args->max_plies + ply] = (uint8_t)(action + 1);
       state = next;
     }
     states[g] = state;
@@ -110,6 +119,7 @@ GAME_KERNEL(rollout_act) {
   OUT_AT(real, record_values, args->rollout.record_values);
   OUT_AT(real, record_wdl, args->rollout.record_wdl);
   OUT_AT(real, record_policies, args->rollout.record_policies);
+  OUT_AT(uint8_t, moves, args->rollout.moves);
   IN(int32_t, row_games);
   IN(int32_t, row_heads);
   IN(real, head);
@@ -156,7 +166,9 @@ GAME_KERNEL(rollout_act) {
       }
     }
 
-    GAME(play)(&states[g], setup.mirrored ? GAME(mirror_action)(action) : action);
+    const int played = setup.mirrored ? GAME(mirror_action)(action) : action;
+    if (args->keep_moves) moves[g * args->max_plies + ply] = (uint8_t)(played + 1);
+    GAME(play)(&states[g], played);
     plies[g] += 1;
     const int result = GAME(result)(&states[g]);
     if (result == BW_WON) outcomes[g] = player == 0 ? BW_OUTCOME_FIRST : BW_OUTCOME_SECOND;

@@ -1,6 +1,7 @@
 // A run's whole state as safetensors bytes, and back. Tensors: the weights by name, "optimizer.first_moment" and
 // "optimizer.second_moment" [parameters], bundled "opponents.weights" [members][parameters], and with pfsp
-// "opponents.scores" [members][points, games]. Counters are metadata, as decimal text. Random numbers need no state:
+// "opponents.scores" [members][points, games], and with starts from lost games "starts.moves" [positions][plies].
+// Counters are metadata, as decimal text. Random numbers need no state:
 // they are functions of seed and counters.
 #include <errno.h>
 #include <inttypes.h>
@@ -16,7 +17,7 @@ static const char kPolicyFormat[] = "bellows-policy-1";
 // 2^53: what a JavaScript number counts exactly, and far from overflow.
 static const int64_t kMaxCounter = (int64_t)1 << 53;
 
-enum { COUNTERS = 5, OWN_METADATA = 3 + COUNTERS };
+enum { COUNTERS = 5, OWN_METADATA = 4 + COUNTERS };
 
 static const char* const kCounterNames[COUNTERS] = {"iteration", "games", "samples", "updates", "snapshots"};
 
@@ -77,7 +78,7 @@ static bw_status save(bw_run* run, bool bundle_pool, const bw_metadata* extra, i
   b->second = malloc(n * sizeof(float));
   b->pool = malloc(pool * n * sizeof(float) + 1);
   b->scores = malloc(2 * (size_t)run->member_count * sizeof(float) + 1);
-  b->tensors = calloc((size_t)run->layout.tensor_count + 4, sizeof *b->tensors);
+  b->tensors = calloc((size_t)run->layout.tensor_count + 5, sizeof *b->tensors);
   b->metadata = calloc((size_t)OWN_METADATA + (size_t)extra_count, sizeof *b->metadata);
   b->members = calloc(1, members_size);
   if (!b->first || !b->second || !b->pool || !b->scores || !b->tensors || !b->metadata || !b->members) {
@@ -125,6 +126,16 @@ static bw_status save(bw_run* run, bool bundle_pool, const bw_metadata* extra, i
                                       .bytes = 2 * (size_t)run->member_count * sizeof(float)};
   }
 
+  const int64_t plies = run->game->max_plies;
+  if (run->starts.lost.count > 0) {
+    b->tensors[count++] = (bw_tensor){.name = "starts.moves",
+                                      .dtype = BW_U8,
+                                      .rank = 2,
+                                      .shape = {run->starts.lost.count, plies},
+                                      .data = run->starts.lost.moves,
+                                      .bytes = (size_t)(run->starts.lost.count * plies)};
+  }
+
   size_t length = 0;
   for (int i = 0; i < run->member_count; ++i) {
     length += (size_t)snprintf(b->members + length, members_size - length, "%s%" PRId64, i ? "," : "",
@@ -139,6 +150,11 @@ static bw_status save(bw_run* run, bool bundle_pool, const bw_metadata* extra, i
   for (int i = 0; i < COUNTERS; ++i) {
     snprintf(counter_text[i], sizeof counter_text[i], "%" PRId64, *counters[i]);
     b->metadata[entries++] = (bw_metadata){.key = kCounterNames[i], .value = counter_text[i]};
+  }
+  char seen[24];
+  if (bw_starts_kept(&run->config)) {
+    snprintf(seen, sizeof seen, "%" PRId64, run->starts.seen);
+    b->metadata[entries++] = (bw_metadata){.key = "startsSeen", .value = seen};
   }
   char doublings[24];
   if (run->config.ppo_kl_target > 0) {
@@ -296,7 +312,41 @@ static bw_status read_scores(const bw_safetensors* file, bw_member* members, int
   return BW_OK;
 }
 
-static bw_status load(bw_run* run, const bw_safetensors* file, float* staging, bw_member* members, bw_error* error) {
+// The reservoir of a file; moves lie in its bytes.
+typedef struct stored_starts {
+  int64_t count, seen;
+  const uint8_t* moves;
+  uint8_t* states;
+} stored_starts;
+
+static bw_status read_starts(bw_run* run, const bw_safetensors* file, stored_starts* starts, bw_error* error) {
+  if (!bw_starts_kept(&run->config)) return BW_OK;
+  static const char name[] = "starts.moves";
+  const int64_t plies = run->game->max_plies, capacity = run->config.starts_capacity;
+  const char* text = bw_safetensors_metadata(file, "startsSeen");
+  if (!text) return fail(error, "startsSeen", "missing", "a counter");
+  if (!parse_counter(&text, &starts->seen) || *text) return fail(error, "startsSeen", "malformed", "a counter");
+  starts->count = starts->seen < capacity ? starts->seen : capacity;
+  if (starts->count == 0) return BW_OK;
+  char expected[96];
+  snprintf(expected, sizeof expected, "U8 of shape [%" PRId64 ", %" PRId64 "]", starts->count, plies);
+  bw_tensor tensor;
+  if (!bw_safetensors_find(file, name, &tensor)) return fail(error, name, "missing", expected);
+  if (tensor.dtype != BW_U8) return fail(error, name, bw_dtype_name(tensor.dtype), expected);
+  if (tensor.rank != 2 || tensor.shape[0] != starts->count || tensor.shape[1] != plies) {
+    return fail(error, name, "of another shape", expected);
+  }
+  starts->moves = tensor.data;
+  starts->states = calloc((size_t)starts->count, run->game->state_bytes);
+  if (!starts->states) {
+    return bw_fail_memory(error, "load", "the start positions", (uint64_t)starts->count * run->game->state_bytes, 0);
+  }
+  if (bw_starts_restore(run, starts->moves, starts->count, starts->states)) return BW_OK;
+  return fail(error, name, "not the moves of games", "legal moves after which the game goes on");
+}
+
+static bw_status load(bw_run* run, const bw_safetensors* file, float* staging, bw_member* members,
+                      stored_starts* starts, bw_error* error) {
   const int64_t n = run->layout.parameters;
   const char* format = bw_safetensors_metadata(file, "format");
   if (!format) return fail(error, "format", "missing", kFormat);
@@ -324,6 +374,7 @@ static bw_status load(bw_run* run, const bw_safetensors* file, float* staging, b
     BW_TRY(find_tensor(file, "opponents.weights", 2, member_count, n, &pool, error));
     BW_TRY(check_numbers("opponents.weights", &pool, false, error));
   }
+  BW_TRY(read_starts(run, file, starts, error));
   if (keeps_scores(run, member_count)) BW_TRY(read_scores(file, members, member_count, error));
 
   // Everything was checked; from here on the run changes.
@@ -339,6 +390,15 @@ static bw_status load(bw_run* run, const bw_safetensors* file, float* staging, b
     BW_TRY(bw_run_upload_parameters(run, bw_opponents_weights(run, i), staging, error));
   }
   run->kl_doublings = kl_doublings;
+  if (bw_starts_kept(&run->config)) {
+    const size_t count = (size_t)starts->count;
+    if (count > 0) {
+      memcpy(run->starts.lost.moves, starts->moves, count * (size_t)run->game->max_plies);
+      memcpy(run->starts.lost.states, starts->states, count * run->game->state_bytes);
+    }
+    run->starts.lost.count = starts->count;
+    run->starts.seen = starts->seen;
+  }
   int64_t* counters[COUNTERS];
   counters_of(run, counters);
   for (int i = 0; i < COUNTERS; ++i) *counters[i] = values[i];
@@ -350,11 +410,13 @@ bw_status bw_run_load(bw_run* run, const uint8_t* bytes, size_t size, bw_error* 
   BW_TRY(bw_safetensors_parse(bytes, size, &file, error));
   float* staging = malloc((size_t)run->layout.parameters * sizeof *staging);
   bw_member* members = calloc((size_t)run->config.opponents_pool + 1, sizeof *members);
+  stored_starts starts = {0};
   const bw_status status =
-      staging && members ? load(run, &file, staging, members, error)
+      staging && members ? load(run, &file, staging, members, &starts, error)
                          : bw_fail_memory(error, "load", "the checkpoint", (uint64_t)run->layout.parameters * 4, 0);
   free(staging);
   free(members);
+  free(starts.states);
   bw_safetensors_free(&file);
   return status;
 }

@@ -26,7 +26,8 @@ void bw_collect_setups(bw_run* run) {
     setup->seat = (uint8_t)(how.v[2] >> 31);
     setup->mirrored = (uint8_t)(c->rollout_mirror && (how.v[2] >> 30 & 1));
     setup->record_both = (uint8_t)(setup->opponent == 0 && c->opponents_learn == BW_LEARN_BOTH);
-    if ((double)bw_uniform(opening.v[0]) < c->rollout_openings_share) {
+    if (bw_starts_used(c)) bw_starts_draw(run, g, opening.v[2], opening.v[3]);
+    if (!setup->start && (double)bw_uniform(opening.v[0]) < c->rollout_openings_share) {
       setup->opening = (uint8_t)bw_below(opening.v[1], (uint32_t)c->rollout_openings_plies + 1);
     }
   }
@@ -59,15 +60,21 @@ static void move(bw_run* run, const bw_play* play, int64_t listed, int policy, i
             .max_plies = run->game->max_plies, .temperature = policy == 0 ? 1 : c->opponents_temperature,
             .uniform = uniform, .argmax = policy == 0 && play->argmax, .record = policy == 0 && play->record,
             .wdl = run->layout.shape.wdl, .draw_value = run->layout.shape.draw_value,
-            .record_policy = c->ppo_kl_coef > 0);
+            .record_policy = c->ppo_kl_coef > 0, .keep_moves = play->record && bw_starts_kept(c));
 }
 
 bw_status bw_collect_play(bw_run* run, const bw_play* play, bw_error* error) {
   bw_device* device = run->device;
   const bw_backend* backend = device->backend;
   backend->upload(device, run->rollout.setups, run->setups, (size_t)play->games * sizeof(bw_game_setup));
-  BW_LAUNCH(device, rollout_start, .game = run->game_index, .rollout = run->rollout,
-            .seed = (uint64_t)run->config.run_seed, .games = play->games);
+  const bool keep_moves = play->record && bw_starts_kept(&run->config);
+  if (play->record && bw_starts_used(&run->config)) {
+    backend->upload(device, run->start_states, run->starts.game_states, (size_t)play->games * run->game->state_bytes);
+  }
+  if (keep_moves) backend->zero(device, run->rollout.moves, (size_t)play->games * (size_t)run->game->max_plies);
+  BW_LAUNCH(device, rollout_start, .game = run->game_index, .rollout = run->rollout, .starts = run->start_states,
+            .seed = (uint64_t)run->config.run_seed, .games = play->games, .max_plies = run->game->max_plies,
+            .keep_moves = keep_moves);
   for (int opponent = 0; opponent <= play->opponents; ++opponent) {
     int64_t group = 0;
     for (int64_t g = 0; g < play->games; ++g) {

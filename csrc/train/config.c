@@ -501,6 +501,12 @@ bw_status bw_config_check(bw_config* config, bw_error* error) {
     return bw_fail_option(error, check_op, "ppo.gamma", received,
                           "1 when net.value is \"wdl\" and rollout.drawReward is not 0");
   }
+  if (config->starts_share + config->starts_list_share > 1) {
+    char received[32];
+    print_number(config->starts_share, received, sizeof received);
+    return bw_fail_option(error, check_op, "rollout.starts.share", received,
+                          "at most 1 together with rollout.starts.listShare");
+  }
   if (config->ppo_kl_target > 0 && config->ppo_kl_coef == 0) {
     return bw_fail_option(error, check_op, "ppo.klCoef", "0",
                           "above 0 when ppo.klTarget is: it is where adapting starts");

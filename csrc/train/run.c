@@ -46,6 +46,8 @@ static void plan_rollout(bw_run* run) {
     ROLLOUT("record policies", BW_ELEMENT_REAL, &r->record_policies, games, plies, run->game->actions);
   }
   if (run->layout.shape.wdl) ROLLOUT("record outcomes", BW_ELEMENT_REAL, &r->record_wdl, games, plies, 3);
+  if (bw_starts_used(&run->config)) ROLLOUT("starts", BW_ELEMENT_U8, &run->start_states, games, state);
+  if (bw_starts_kept(&run->config)) ROLLOUT("moves", BW_ELEMENT_U8, &r->moves, games, plies);
   ROLLOUT("game list", BW_ELEMENT_I32, &run->list, batch);
   ROLLOUT("rows", BW_ELEMENT_I32, &run->rows, batch);
   ROLLOUT("row count", BW_ELEMENT_I32, &run->row_count, 1);
@@ -98,6 +100,16 @@ static void plan_host(bw_run* run) {
   HOST("rollout", "host setups", BW_ELEMENT_U8, games, (int64_t)sizeof(bw_game_setup));
   HOST("rollout", "host game list, outcomes, plies", BW_ELEMENT_I32, 3, games);
   HOST("rollout", "host sample slots, order", BW_ELEMENT_I32, 2, games, plies);
+  if (bw_starts_used(&run->config)) {
+    HOST("rollout", "host starts", BW_ELEMENT_U8, games, (int64_t)(run->game->state_bytes + sizeof(uint8_t*)));
+  }
+  if (bw_starts_kept(&run->config)) {
+    HOST("rollout", "positions of lost games", BW_ELEMENT_U8, run->config.starts_capacity,
+         plies + (int64_t)run->game->state_bytes);
+    HOST("rollout", "host record counts", BW_ELEMENT_I32, games);
+    HOST("rollout", "host players, values", BW_ELEMENT_I32, 2, games, plies);
+    HOST("rollout", "host moves", BW_ELEMENT_U8, games, plies);
+  }
   HOST("net", "host weights", BW_ELEMENT_I32, 2, run->layout.parameters);
   HOST("rollout", "host features", BW_ELEMENT_U8, run->activations.max_rows, 1 + (int64_t)run->game->max_features,
        (int64_t)sizeof(uint16_t));
@@ -148,7 +160,8 @@ static bool allocate_host(bw_run* run) {
   run->members = calloc((size_t)run->config.opponents_pool + 1, sizeof *run->members);
   run->member_weights = calloc((size_t)run->config.opponents_pool + 1, sizeof *run->member_weights);
   return run->setups && run->host_list && run->host_outcomes && run->host_plies && run->host_slots && run->host_order &&
-         run->host_weights && run->host_parameters && run->host_features && run->members && run->member_weights;
+         run->host_weights && run->host_parameters && run->host_features && run->members && run->member_weights &&
+         bw_starts_allocate(run);
 }
 
 void bw_run_destroy(bw_run* run) {
@@ -164,6 +177,7 @@ void bw_run_destroy(bw_run* run) {
   free(run->host_features);
   free(run->members);
   free(run->member_weights);
+  bw_starts_free(run);
   if (run->device) bw_plan_release(&run->plan, run->device);
   bw_plan_free(&run->plan);
   free(run);
@@ -263,6 +277,9 @@ static bw_status iterate(bw_run* run, double progress, bw_iteration* out, bw_err
   run->device->prof.group = "collect";
   bw_collect_setups(run);
   const bw_play play = {.games = c->rollout_games, .opponents = run->member_count, .record = true};
+  if (c->starts_list_share > 0 && run->starts.list.count == 0) {
+    return bw_fail(error, BW_STATE, "iterate", "rollout.starts.listShare is set, but the run was given no positions");
+  }
   BW_TRY(bw_collect_play(run, &play, error));
   count_outcomes(run, out);
 
@@ -301,7 +318,8 @@ bw_status bw_run_iterate(bw_run* run, double progress, bw_iteration* out, bw_err
   memset(out, 0, sizeof *out);
   const int64_t updates = run->updates;
   copy_state(run, false);
-  const bw_status status = iterate(run, progress, out, error);
+  bw_status status = iterate(run, progress, out, error);
+  if (status == BW_OK) status = bw_starts_collect(run, error);
   if (status != BW_OK) {
     copy_state(run, true);
     run->updates = updates;

@@ -5,6 +5,7 @@
 //   ppo.c        advantages and the update
 //   optimizer.c  AdamW and Muon
 //   opponents.c  the pool of past policies
+//   starts.c     games that start from other positions than the empty board
 //   checkpoint.c state to and from safetensors bytes
 #ifndef BW_TRAIN_RUN_H
 #define BW_TRAIN_RUN_H
@@ -29,6 +30,25 @@ typedef struct bw_member {
   int row;
   float points, games;
 } bw_member;
+
+// Positions, by the moves that led to them and as states.
+typedef struct bw_positions {
+  int64_t count;
+  uint8_t* moves;   // [count][max_plies]: action + 1, then zeros
+  uint8_t* states;  // [count][state_bytes]
+} bw_positions;
+
+// All on the host.
+typedef struct bw_starts {
+  bw_positions list;        // given by the caller
+  bw_positions lost;        // from games that the agent lost though it had expected not to: a reservoir
+  int64_t seen;             // positions that were offered to it
+  uint8_t* game_states;     // [games][state_bytes]: where this iteration's games start, for those that do
+  const uint8_t** sources;  // [games]: their moves
+  int32_t *host_counts, *host_players;
+  float* host_values;
+  uint8_t* host_moves;
+} bw_starts;
 
 enum { BW_KL_DOUBLINGS = 20 };  // and halvings of ppo.klCoef at most: it neither overflows nor vanishes for good
 
@@ -68,6 +88,9 @@ typedef struct bw_run {
   int64_t state_slots;             // a power of two
   bw_game_setup* setups;           // host copies, [games]
   int32_t *host_list, *host_outcomes, *host_plies;
+
+  bw_starts starts;
+  bw_ref start_states;  // game state [games]
 
   // samples
   bw_ref slots, order, sample_count, moments;
@@ -152,6 +175,22 @@ int bw_opponents_draw(const bw_run* run, uint32_t word);     // a member's index
 void bw_opponents_score(bw_run* run);                        // after an iteration's games, before the snapshot
 void bw_opponents_load(bw_run* run, int member);             // makes run->opponent play as that member
 bw_ref bw_opponents_weights(const bw_run* run, int member);  // [parameters]
+
+// ---- starts.c ----
+
+static inline bool bw_starts_kept(const bw_config* config) { return config->starts_share > 0; }
+static inline bool bw_starts_used(const bw_config* config) {
+  return bw_starts_kept(config) || config->starts_list_share > 0;
+}
+bool bw_starts_allocate(bw_run* run);  // false: no memory; bw_starts_free frees what there is
+void bw_starts_free(bw_run* run);
+// Replaces the list. moves[count]: as bw_game_parse takes them. BW_OPTION for one that is none or in which the game is
+// over, with its index in error->step; the list is then as before.
+bw_status bw_run_set_starts(bw_run* run, const char* const* moves, int64_t count, bw_error* error);
+void bw_starts_draw(bw_run* run, int64_t g, uint32_t kind, uint32_t which);  // of one game, by two random words
+bw_status bw_starts_collect(bw_run* run, bw_error* error);  // after an iteration's games: what goes into the reservoir
+// states[count] of moves[count][max_plies]; false where they are not those of games that go on.
+bool bw_starts_restore(bw_run* run, const uint8_t* moves, int64_t count, uint8_t* states);
 
 // ---- checkpoint.c ----
 

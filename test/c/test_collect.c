@@ -297,7 +297,151 @@ static void test_gae(const char* chain, const char* learn, const char* self_shar
   bw_device_destroy(device);
 }
 
+// ---- start positions ----
+
+static const char* const kStarts[] = {"4", "12", "4435"};
+
+static void state_after(const bw_game* game, const uint8_t* moves, int count, void* state) {
+  game->init(state);
+  for (int i = 0; i < count; ++i) game->play(state, moves[i] - 1);
+}
+
+// Games of the list start at its positions, the others as they always do.
+static void test_listed_starts(void) {
+  const test_option options[] = {{"rollout.starts.listShare", "0.5"},
+                                 {"rollout.games", "600"},
+                                 {"net.width", "8"},
+                                 {"rollout.mirror", "true"},
+                                 {NULL, NULL}};
+  const bw_config config = test_config("connect4", options);
+  bw_device* device = test_cpu(2);
+  bw_run* run = test_run(&config, device);
+  bw_iteration it;
+  bw_error error;
+  CHECK_EQ_INT(bw_run_iterate(run, 0, &it, &error), BW_STATE);  // no list yet
+  static const char* const kBad[][2] = {{"4", "48"}, {"4", "1111111"}, {"4", "1212121"}};
+  for (int i = 0; i < 3; ++i) {
+    CHECK_EQ_INT(bw_run_set_starts(run, kBad[i], 2, &error), BW_OPTION);
+    CHECK_EQ_INT(error.step, 1);
+    CHECK_EQ_INT(run->starts.list.count, 0);
+  }
+  REQUIRE(bw_run_set_starts(run, kStarts, 3, &error) == BW_OK);
+  CHECK_EQ_INT(bw_run_set_starts(run, kBad[0], 2, &error), BW_OPTION);  // keeps what there was
+  play(run);
+  records r = fetch_records(run);
+  int from[3] = {0}, others = 0;
+  for (int64_t g = 0; g < config.rollout_games; ++g) {
+    if (!run->setups[g].start) {
+      ++others;
+      continue;
+    }
+    unsigned char first[64], start[64];
+    memcpy(first, r.states + (size_t)(g * run->game->max_plies) * run->game->state_bytes, run->game->state_bytes);
+    if (run->setups[g].mirrored) run->game->mirror(first);
+    int found = -1;
+    for (int i = 0; i < 3; ++i) {
+      REQUIRE(bw_game_parse(run->game, kStarts[i], start, NULL) == BW_OK);
+      if (memcmp(first, start, run->game->state_bytes) == 0) found = i;
+    }
+    REQUIRE(found >= 0);
+    ++from[found];
+  }
+  CHECK(others > 250 && others < 350);
+  for (int i = 0; i < 3; ++i) CHECK_MSG(from[i] > 65 && from[i] < 135, "%d games from position %d", from[i], i);
+  free_records(&r);
+  bw_run_destroy(run);
+  bw_device_destroy(device);
+}
+
+// The reservoir holds exactly the positions that the rule names, in order, worked out from what was recorded, with
+// openings, mirrored games, opponents, starts from the reservoir itself and from a list.
+static void test_lost_starts(const char* game, const char* learn, const char* self_share) {
+  const test_option options[] = {{"rollout.starts.share", "0.4"},
+                                 {"rollout.starts.listShare", "0.1"},
+                                 {"rollout.starts.threshold", "-0.05"},
+                                 {"rollout.mirror", "true"},
+                                 {"rollout.opponents.learn", learn},
+                                 {"rollout.opponents.pool", "2"},
+                                 {"rollout.opponents.selfShare", self_share},
+                                 {"rollout.games", "100"},
+                                 {NULL, NULL}};
+  const bw_config config = test_config(game, options);
+  bw_device* device = test_cpu(2);
+  bw_run* run = test_run(&config, device);
+  REQUIRE(bw_run_set_starts(run, kStarts, 2, NULL) == BW_OK);
+  const bw_game* rules = run->game;
+  const size_t bytes = rules->state_bytes;
+  int64_t expected = 0, started = 0;
+  for (int iteration = 0; iteration < 4; ++iteration) {
+    test_iterate(run, 0);
+    records r = fetch_records(run);
+    for (int64_t g = 0; g < config.rollout_games; ++g) {
+      const bw_game_setup* setup = &run->setups[g];
+      started += setup->start && run->starts.sources[g] >= run->starts.lost.moves &&
+                 run->starts.sources[g] < run->starts.lost.moves + config.starts_capacity * rules->max_plies;
+      for (int k = 0; k < r.counts[g]; ++k) {
+        const int64_t slot = g * rules->max_plies + k;
+        const int won = r.players[slot] == 0 ? BW_OUTCOME_FIRST : BW_OUTCOME_SECOND;
+        if (r.outcomes[g] == BW_OUTCOME_DRAW || r.outcomes[g] == won || !((double)r.values[slot] > -0.05)) continue;
+        unsigned char seen[64], again[64];
+        memcpy(seen, r.states + (size_t)slot * bytes, bytes);
+        if (setup->mirrored) rules->mirror(seen);
+        REQUIRE(expected < run->starts.lost.count);
+        CHECK(memcmp(run->starts.lost.states + (size_t)expected * bytes, seen, bytes) == 0);
+        state_after(rules, run->starts.lost.moves + expected * rules->max_plies, rules->ply(seen), again);
+        CHECK(memcmp(again, seen, bytes) == 0);
+        ++expected;
+      }
+    }
+    CHECK_EQ_INT(run->starts.lost.count, expected);
+    CHECK_EQ_INT(run->starts.seen, expected);
+    free_records(&r);
+  }
+  CHECK_MSG(expected > 50 && started > 70 && started < 170, "%s: %lld positions, %lld games from them", game,
+            (long long)expected, (long long)started);
+  bw_run_destroy(run);
+  bw_device_destroy(device);
+}
+
+// A full reservoir is a uniform sample of all positions so far.
+static void test_reservoir(void) {
+  enum { CAPACITY = 40, RUNS = 20 };
+  const test_option options[] = {{"rollout.starts.share", "0.2"},    {"rollout.starts.capacity", "40"},
+                                 {"rollout.starts.threshold", "-1"}, {"rollout.games", "32"},
+                                 {"rollout.openings.share", "0"},    {NULL, NULL}};
+  bw_device* device = test_cpu(1);
+  int64_t late = 0, in_all = 0;
+  double share = 0;
+  for (int seed = 0; seed < RUNS; ++seed) {
+    bw_config config = test_config("tictactoe", options);
+    config.run_seed = seed;
+    bw_run* run = test_run(&config, device);
+    test_iterate(run, 0);
+    CHECK_EQ_INT(run->starts.lost.count, CAPACITY);
+    uint8_t before[CAPACITY * 9];
+    const int64_t seen = run->starts.seen;
+    CHECK(seen > CAPACITY);
+    memcpy(before, run->starts.lost.moves, sizeof before);
+    test_iterate(run, 0);
+    CHECK_EQ_INT(run->starts.lost.count, CAPACITY);
+    for (int i = 0; i < CAPACITY; ++i) late += memcmp(before + i * 9, run->starts.lost.moves + i * 9, 9) != 0;
+    in_all += CAPACITY;
+    share += 1 - (double)seen / (double)run->starts.seen;
+    bw_run_destroy(run);
+  }
+  // The share of new ones, but for those replaced by the same position.
+  share /= RUNS;
+  const double found = (double)late / (double)in_all;
+  CHECK_MSG(found > share - 0.12 && found < share + 0.06, "%.3f of the reservoir are new, %.3f were", found, share);
+  bw_device_destroy(device);
+}
+
 int main(void) {
+  test_listed_starts();
+  test_lost_starts("connect4", "both", "1");
+  test_lost_starts("connect4", "agent", "0.5");
+  test_lost_starts("tictactoe", "both", "0.3");
+  test_reservoir();
   test_batching("tictactoe", "mlp");
   test_batching("connect4", "resmlp");
   test_opponent_is_fixed("game");

@@ -347,6 +347,10 @@ static void test_rules(void) {
   CHECK(bw_config_check(&config, &error) == BW_OK);
 
   config = connect4();
+  config.starts_share = config.starts_list_share = 0.6;
+  CHECK(bw_config_check(&config, &error) == BW_OPTION && strcmp(error.path, "rollout.starts.share") == 0);
+
+  config = connect4();
   config.ppo_kl_target = 0.01;
   CHECK(bw_config_check(&config, &error) == BW_OPTION && strcmp(error.path, "ppo.klCoef") == 0);
   config.ppo_kl_coef = 0.5;

@@ -671,6 +671,7 @@ static bw_ref random_setups(const bw_game* game, int64_t games) {
     setups[g].record_both = (uint8_t)random_below(2);
     setups[g].mirrored = (uint8_t)random_below(2);
     setups[g].opening = (uint8_t)random_below(game->max_plies + 3);
+    setups[g].start = random_below(4) == 0;
   }
   return ref;
 }
@@ -687,6 +688,11 @@ static bw_ref random_list(int64_t games, int64_t* listed) {
   return ref;
 }
 
+typedef union bw_any {
+  unsigned char bytes[BW_GAME_MAX_STATE_BYTES];
+  uint64_t align;
+} bw_any;
+
 static void case_rollout_start(void) {
   FOR_GAMES(game, index) {
     FOR_SIZES(games, 1, 7, 33, 100, 700) {
@@ -694,11 +700,28 @@ static void case_rollout_start(void) {
                                           .states = raw(OUT, games * (int64_t)game->state_bytes),
                                           .outcomes = ints(OUT, games),
                                           .plies = ints(OUT, games),
-                                          .counts = ints(OUT, games)};
-      COMPARE(rollout_start, .game = index, .rollout = rollout, .seed = 77, .games = games);
+                                          .counts = ints(OUT, games),
+                                          .moves = raw(INOUT, games * game->max_plies)};
+      const bw_ref starts = random_states(IN, game, games, OVER_NEVER);
+      memset(raw_values(rollout.moves), 0, (size_t)(games * game->max_plies));
+      COMPARE(rollout_start, .game = index, .rollout = rollout, .starts = starts, .seed = 77, .games = games,
+              .max_plies = game->max_plies, .keep_moves = (int)(games % 2));
       const bw_game_setup* setups = raw_values(rollout.setups);
       for (int64_t g = 0; g < games; ++g) {
         const void* state = wanted_raw(rollout.states) + (size_t)g * game->state_bytes;
+        const unsigned char* moves = (const unsigned char*)wanted_raw(rollout.moves) + g * game->max_plies;
+        const int made = setups[g].start ? 0 : game->ply(state);
+        for (int i = 0; i < game->max_plies; ++i) CHECK((moves[i] != 0) == (games % 2 && i < made));
+        if (setups[g].start) {
+          CHECK_BYTES(state, (char*)raw_values(starts) + (size_t)g * game->state_bytes, game->state_bytes);
+          continue;
+        }
+        if (games % 2) {  // they lead there
+          bw_any again = {0};
+          game->init(again.bytes);
+          for (int i = 0; i < made; ++i) game->play(again.bytes, moves[i] - 1);
+          CHECK_BYTES(state, again.bytes, game->state_bytes);
+        }
         CHECK(game->result(state) == BW_ONGOING && game->ply(state) <= setups[g].opening);
         // Shorter only where the next move would have ended the game.
         CHECK(game->ply(state) == setups[g].opening || game->ply(state) >= 4);

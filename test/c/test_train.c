@@ -503,6 +503,58 @@ static void test_outcomes_are_learned(void) {
   bw_device_destroy(device);
 }
 
+// The reservoir of start positions goes on where it was; moves that are none are refused.
+static void test_starts_checkpoint(void) {
+  const test_option options[] = {{"rollout.starts.share", "0.5"},
+                                 {"rollout.starts.capacity", "30"},
+                                 {"rollout.starts.threshold", "-0.5"},
+                                 {NULL, NULL}};
+  const bw_config config = test_config("connect4", options);
+  bw_device* device = test_cpu(2);
+  bw_run* whole = test_run(&config, device);
+  bw_run* resumed = test_run(&config, device);
+  uint8_t* bytes = NULL;
+  size_t size = 0;
+  bw_error error;
+  REQUIRE(bw_run_save(whole, true, NULL, 0, &bytes, &size, &error) == BW_OK);  // an empty one
+  REQUIRE(bw_run_load(resumed, bytes, size, &error) == BW_OK);
+  free(bytes);
+  for (int i = 0; i < 3; ++i) test_iterate(whole, 0);
+  CHECK_EQ_INT(whole->starts.lost.count, 30);
+  REQUIRE(bw_run_save(whole, true, NULL, 0, &bytes, &size, &error) == BW_OK);
+  REQUIRE(bw_run_load(resumed, bytes, size, &error) == BW_OK);
+  CHECK_EQ_INT(resumed->starts.seen, whole->starts.seen);
+  for (int i = 0; i < 3; ++i) {
+    test_iterate(whole, 0);
+    test_iterate(resumed, 0);
+  }
+  CHECK(test_hash(resumed) == test_hash(whole));
+  CHECK(memcmp(resumed->starts.lost.moves, whole->starts.lost.moves, (size_t)(30 * whole->game->max_plies)) == 0);
+
+  const uint64_t hash = test_hash(resumed);
+  uint8_t* moves = bytes + size - (size_t)(30 * whole->game->max_plies);  // the last tensor
+  static const uint8_t kBad[] = {8, 255};                                 // no column
+  for (int i = 0; i < 2; ++i) {
+    const uint8_t good = moves[0];
+    moves[0] = kBad[i];
+    CHECK_EQ_INT(bw_run_load(resumed, bytes, size, &error), BW_CHECKPOINT);
+    CHECK_EQ_STR(error.path, "starts.moves");
+    moves[0] = good;
+  }
+  memset(moves, 3, 7);  // seven stones in a column of six
+  CHECK_EQ_INT(bw_run_load(resumed, bytes, size, &error), BW_CHECKPOINT);
+  memcpy(moves, (uint8_t[]){1, 2, 1, 2, 1, 2, 1, 0}, 8);  // four in a column: over
+  CHECK_EQ_INT(bw_run_load(resumed, bytes, size, &error), BW_CHECKPOINT);
+  memset(moves, 0, (size_t)whole->game->max_plies);
+  moves[5] = 1;  // a gap
+  CHECK_EQ_INT(bw_run_load(resumed, bytes, size, &error), BW_CHECKPOINT);
+  CHECK(test_hash(resumed) == hash);
+  free(bytes);
+  bw_run_destroy(whole);
+  bw_run_destroy(resumed);
+  bw_device_destroy(device);
+}
+
 static void test_parameter_counts(void) {
   bw_net_layout layout;
   bw_net_layout_make(&layout,
@@ -533,6 +585,7 @@ int main(void) {
   test_pool("reservoir", "recency");
   test_pool("keepFirst", "latest");
   test_pfsp();
+  test_starts_checkpoint();
   test_checkpoint(true, "uniform");
   test_checkpoint(false, "recency");
   test_checkpoint(true, "pfsp");

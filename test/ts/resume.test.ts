@@ -23,6 +23,7 @@ const args = [
   ...["train", "tictactoe", ...tinyPool, "--iterations", String(ITERATIONS), "--seed", "11", "--json"],
   ...["--set", "run.checkpointEvery=3", "--set", "ppo.lrSchedule=linear", "--set", "net.value=wdl"],
   ...["--set", "rollout.opponents.sampling=pfsp"],
+  ...["--set", "rollout.starts.share=0.3", "--set", "rollout.starts.capacity=100"],
   ...["--set", "ppo.klCoef=0.1", "--set", "ppo.klTarget=0.002", "--set", "ppo.warmup=0.3"],
 ];
 let whole: Line;
