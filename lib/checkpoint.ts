@@ -151,6 +151,8 @@ export interface CheckpointMetadata {
   readonly stopped: "certificate" | null;
   /** Hashes of the pool members that lie in `opponents/` beside the checkpoint, by snapshot number. */
   readonly opponents: Readonly<Record<string, string>>;
+  /** Hashes of the files that the run takes something from. */
+  readonly inputs: Readonly<Record<string, string>>;
 }
 
 const KEYS = {
@@ -158,6 +160,7 @@ const KEYS = {
   config: "bellows.config",
   run: "bellows.run",
   opponents: "bellows.opponents",
+  inputs: "bellows.inputs",
   checksum: "bellows.sha256",
 } as const;
 
@@ -165,11 +168,14 @@ const KEYS = {
 const UNSEALED = "0".repeat(64);
 
 export function encodeMetadata(metadata: CheckpointMetadata): (readonly [string, string])[] {
+  const inputs: [string, string][] =
+    Object.keys(metadata.inputs).length > 0 ? [[KEYS.inputs, JSON.stringify(metadata.inputs)]] : [];
   return [
     [KEYS.version, metadata.version],
     [KEYS.config, JSON.stringify(metadata.config)],
     [KEYS.run, JSON.stringify({ seconds: metadata.seconds, stopped: metadata.stopped })],
     [KEYS.opponents, JSON.stringify(metadata.opponents)],
+    ...inputs,
     [KEYS.checksum, UNSEALED],
   ];
 }
@@ -203,6 +209,8 @@ export interface CheckpointFile {
   readonly seconds: number;
   readonly stopped: "certificate" | null;
   readonly opponents: ReadonlyMap<number, string>;
+  /** Hashes of files that the run takes something from, by name. */
+  readonly inputs: ReadonlyMap<string, string>;
   /** Whether the pool's weights are inside. */
   readonly bundled: boolean;
 }
@@ -340,6 +348,14 @@ export async function readCheckpoint(path: string): Promise<CheckpointFile> {
     }
     opponents.set(Number(snapshot), hash);
   }
+  const inputs = new Map<string, string>();
+  const named = file.metadata[KEYS.inputs] === undefined ? {} : parseJson(path, file, KEYS.inputs);
+  for (const [name, hash] of Object.entries(named)) {
+    if (typeof hash !== "string" || !/^[0-9a-f]{64}$/.test(hash)) {
+      throw corrupt(path, `the metadata "${KEYS.inputs}" is not a table of hashes`, KEYS.inputs);
+    }
+    inputs.set(name, hash);
+  }
   return {
     path,
     bytes,
@@ -348,6 +364,7 @@ export async function readCheckpoint(path: string): Promise<CheckpointFile> {
     seconds,
     stopped: stopped === "certificate" ? stopped : null,
     opponents,
+    inputs,
     bundled: file.tensors.some((tensor) => tensor.name === "opponents.weights"),
   };
 }

@@ -83,6 +83,8 @@ export interface StartsOptions {
   threshold: number;
   /** Share of games that start from a position of the file. A number from 0 to 1; default 0. */
   listShare: number;
+  /** File of start positions, each a line of moves from the empty board; its content may not change during a run. Text; default "". */
+  file: string;
 }
 
 /** Options `opponents`. */
@@ -101,8 +103,12 @@ export interface OpponentsOptions {
   pfspHalfLife: number;
   /** Who leaves a full pool: reservoir keeps a uniform sample of all snapshots, keepFirst the first and the newest. One of reservoir, keepFirst; default reservoir. */
   eviction: OpponentsEviction;
-  /** Softmax temperature of pool opponents; the agent samples at 1. A number from 0.01 to 100; default 1. */
+  /** Softmax temperature of opponents; the agent samples at 1. A number from 0.01 to 100; default 1. */
   temperature: number;
+  /** Fixed opponents: checkpoints or policy files with nets of any kind and size, separated by commas; their content may not change during a run. Text; default "". */
+  pinned: string;
+  /** Share of games against a fixed opponent, each as often as the others; selfShare divides the rest. A number from 0 to 1; default 0. */
+  pinnedShare: number;
   /** Draw the pool opponent for each game or once an iteration. One of game, iteration; default game. */
   per: OpponentsPer;
   /** Whose moves are trained in games against the policy itself. One of both, agent; default both. */
@@ -223,7 +229,7 @@ export type SelfPlayOptions = DeepPartial<ResolvedOptions>;
 /** One option as data, for help texts and tables. */
 export interface OptionRow {
   readonly path: string;
-  readonly type: "integer" | "number" | "boolean" | "enum";
+  readonly type: "integer" | "number" | "boolean" | "enum" | "text";
   readonly default: number | boolean | string;
   /** Smallest and largest allowed value of a number; null otherwise. */
   readonly min: number | null;
@@ -250,6 +256,7 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   {"path":"rollout.starts.capacity","type":"integer","default":10000,"min":1,"max":1000000,"values":null,"doc":"such positions kept, a uniform sample of all so far"},
   {"path":"rollout.starts.threshold","type":"number","default":0.3,"min":-1,"max":1,"values":null,"doc":"the agent thought itself ahead where its value was above this"},
   {"path":"rollout.starts.listShare","type":"number","default":0,"min":0,"max":1,"values":null,"doc":"share of games that start from a position of the file"},
+  {"path":"rollout.starts.file","type":"text","default":"","min":null,"max":null,"values":null,"doc":"file of start positions, each a line of moves from the empty board; its content may not change during a run"},
   {"path":"rollout.opponents.selfShare","type":"number","default":1,"min":0,"max":1,"values":null,"doc":"share of games against the current policy itself; the rest meet the pool"},
   {"path":"rollout.opponents.pool","type":"integer","default":0,"min":0,"max":1024,"values":null,"doc":"past policies kept as opponents; 0 plays the current policy only"},
   {"path":"rollout.opponents.every","type":"integer","default":25,"min":1,"max":1000000,"values":null,"doc":"iterations between snapshots into the pool"},
@@ -257,7 +264,9 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   {"path":"rollout.opponents.pfspPower","type":"number","default":2,"min":0,"max":100,"values":null,"doc":"pfsp: how much more those play that the agent scores little against"},
   {"path":"rollout.opponents.pfspHalfLife","type":"number","default":25,"min":0.01,"max":1000000,"values":null,"doc":"pfsp: iterations after which a game counts half in the agent's score"},
   {"path":"rollout.opponents.eviction","type":"enum","default":"reservoir","min":null,"max":null,"values":["reservoir","keepFirst"],"doc":"who leaves a full pool: reservoir keeps a uniform sample of all snapshots, keepFirst the first and the newest"},
-  {"path":"rollout.opponents.temperature","type":"number","default":1,"min":0.01,"max":100,"values":null,"doc":"softmax temperature of pool opponents; the agent samples at 1"},
+  {"path":"rollout.opponents.temperature","type":"number","default":1,"min":0.01,"max":100,"values":null,"doc":"softmax temperature of opponents; the agent samples at 1"},
+  {"path":"rollout.opponents.pinned","type":"text","default":"","min":null,"max":null,"values":null,"doc":"fixed opponents: checkpoints or policy files with nets of any kind and size, separated by commas; their content may not change during a run"},
+  {"path":"rollout.opponents.pinnedShare","type":"number","default":0,"min":0,"max":1,"values":null,"doc":"share of games against a fixed opponent, each as often as the others; selfShare divides the rest"},
   {"path":"rollout.opponents.per","type":"enum","default":"game","min":null,"max":null,"values":["game","iteration"],"doc":"draw the pool opponent for each game or once an iteration"},
   {"path":"rollout.opponents.learn","type":"enum","default":"both","min":null,"max":null,"values":["both","agent"],"doc":"whose moves are trained in games against the policy itself"},
   {"path":"ppo.epochs","type":"integer","default":4,"min":1,"max":100,"values":null,"doc":"passes over the samples of an iteration"},

@@ -136,6 +136,8 @@ export interface NativeEngine {
   poolSnapshots(): Promise<readonly number[]>;
   poolGet(slot: number): Promise<{ snapshot: number; weights: Float32Array }>;
   poolPut(slot: number, weights: Float32Array): Promise<void>;
+  setStarts(moves: readonly string[]): Promise<void>;
+  pin(game: string, entries: readonly NativeEntry[], file: Uint8Array): Promise<void>;
   weights(): Promise<ArrayBuffer>;
   counters(): Promise<NativeCounters>;
   /** Measures what is not known; `again`: looks again at what is, and keeps the best. */

@@ -30,6 +30,7 @@ import {
   toIteration,
   wilson,
 } from "./events.js";
+import { checkInputs, giveInputs, type InputHashes } from "./inputs.js";
 import {
   type NativeEngine,
   type NativeEntry,
@@ -148,6 +149,7 @@ export class SelfPlay implements AsyncDisposable {
   #stopped: "certificate" | null = null;
   #source: string | null = null;
   #withoutOpponents = false;
+  #inputs: InputHashes = {};
   #trace: Trace | null = null;
 
   private constructor(engine: NativeEngine, started: NativeStarted) {
@@ -164,15 +166,18 @@ export class SelfPlay implements AsyncDisposable {
    * @throws {@link OptionError} {@link OutOfMemoryError} {@link DeviceError} {@link NoBinaryError}
    */
   static async create(options: SelfPlayOptions): Promise<SelfPlay> {
-    return SelfPlay.#start(toEntries(options));
+    return SelfPlay.#start(toEntries(options), true);
   }
 
-  static async #start(entries: readonly NativeEntry[]): Promise<SelfPlay> {
+  /** @param inputs - whether to read the files that training needs */
+  static async #start(entries: readonly NativeEntry[], inputs: boolean): Promise<SelfPlay> {
     const game = gameOf(entries);
     let engine: NativeEngine | undefined;
     try {
       engine = new (native().Engine)();
-      return new SelfPlay(engine, await engine.start(game, entries));
+      const run = new SelfPlay(engine, await engine.start(game, entries));
+      if (inputs) run.#inputs = await giveInputs(engine, run.options);
+      return run;
     } catch (error) {
       await engine?.close();
       const typed = fromNative(error);
@@ -222,7 +227,7 @@ export class SelfPlay implements AsyncDisposable {
       take(native().resolve(gameOf(entries), entries), "entries");
       valid = true;
       checkNetSize(file, take(native().plan(gameOf(entries), all), "rows"));
-      run = await SelfPlay.#start(all);
+      run = await SelfPlay.#start(all, args.opponents ?? true);
     } catch (error) {
       const { path } = error as { path?: string };
       if (!(error instanceof OptionError) || (valid && /^run\.(threads|device|precision)$/.test(path ?? "")))
@@ -240,8 +245,9 @@ export class SelfPlay implements AsyncDisposable {
 
   async #restore(file: CheckpointFile, opponents: boolean): Promise<void> {
     try {
+      if (opponents) checkInputs(file, this.#inputs);
       await settled(this.#engine.load(file.bytes));
-      this.#withoutOpponents = !file.bundled && !opponents;
+      this.#withoutOpponents = (!file.bundled || file.inputs.size > 0) && !opponents;
       if (!file.bundled && opponents) await this.#readOpponents(file);
     } catch (error) {
       throw namingFile(file.path, error);
@@ -551,6 +557,7 @@ export class SelfPlay implements AsyncDisposable {
       seconds: this.seconds,
       stopped: this.#stopped,
       opponents,
+      inputs: what === "policy" ? {} : this.#inputs,
     });
     return seal(new Uint8Array(await settled(this.#engine.save(what, metadata))));
   }

@@ -59,6 +59,10 @@ export function readTables() {
       if (initial === undefined) fail(file, line, `the default of ${path} is none of its names`);
       return { path, type: "enum", default: initial, values, doc: args[4] };
     }
+    if (macro === "TEXT") {
+      if (args.length !== 3) fail(file, line, "wrong arguments");
+      return { path, type: "text", default: "", doc: args[2] };
+    }
     return fail(file, line, `unknown macro ${macro}`);
   });
   const paths = new Set(options.map((option) => option.path));
@@ -84,7 +88,7 @@ export function readTables() {
 }
 
 function parseValue(option, text) {
-  if (option.type === "enum") return text;
+  if (option.type === "enum" || option.type === "text") return text;
   if (option.type === "boolean") return text === "true";
   return Number(text);
 }
@@ -101,14 +105,18 @@ function typeName(path) {
 
 function typeOf(option) {
   if (option.type === "enum") return typeName(option.path);
+  if (option.type === "text") return "string";
   return option.type === "boolean" ? "boolean" : "number";
 }
 
 function allowed(option) {
   if (option.type === "enum") return `one of ${option.values.join(", ")}`;
   if (option.type === "boolean") return "true or false";
+  if (option.type === "text") return "text";
   return `${option.type === "integer" ? "an integer" : "a number"} from ${option.min} to ${option.max}`;
 }
+
+const initial = (option) => (option.type === "text" ? '""' : option.default);
 
 // "mlp: ..." stays as it is: a name, not a word.
 const sentence = (doc) => `${/^\w+:/.test(doc) ? doc : pascal(doc)}.`;
@@ -136,7 +144,7 @@ function interfaces(name, node, doc) {
   for (const [key, child] of Object.entries(node)) {
     if (isOption(child)) {
       lines.push(
-        `  /** ${sentence(child.doc)} ${pascal(allowed(child))}; default ${child.default}. */`,
+        `  /** ${sentence(child.doc)} ${pascal(allowed(child))}; default ${initial(child)}. */`,
         `  ${key}: ${typeOf(child)};`,
       );
     } else {
@@ -180,7 +188,7 @@ export function renderTypes({ games, options, recipes, players }) {
     "/** One option as data, for help texts and tables. */",
     "export interface OptionRow {",
     "  readonly path: string;",
-    '  readonly type: "integer" | "number" | "boolean" | "enum";',
+    '  readonly type: "integer" | "number" | "boolean" | "enum" | "text";',
     "  readonly default: number | boolean | string;",
     "  /** Smallest and largest allowed value of a number; null otherwise. */",
     "  readonly min: number | null;",
@@ -270,7 +278,10 @@ export function renderDocs({ games, options, recipes }) {
     "",
     "Rules that span options: `rollout.opponents.selfShare` below 1 needs `rollout.opponents.pool` of at least 1;",
     "`ppo.chain` `ply` needs `rollout.drawReward` 0, since its sign flip holds for zero-sum rewards only; `net.value` `wdl`",
-    "needs `ppo.gamma` 1 where `rollout.drawReward` is not 0; `ppo.klTarget` needs a `ppo.klCoef` to start from.",
+    "needs `ppo.gamma` 1 where `rollout.drawReward` is not 0; `ppo.klTarget` needs a `ppo.klCoef` to start from;",
+    "`rollout.starts.listShare` needs `rollout.starts.file`, and `rollout.opponents.pinnedShare` `rollout.opponents.pinned`.",
+    "Names of files are taken from the directory in which a run is started or gone on with; checkpoints hold the SHA-256 of",
+    "each file, and a run does not go on with other content.",
     "",
   ];
   for (const group of Object.keys(tree(options))) {
@@ -285,7 +296,7 @@ export function renderDocs({ games, options, recipes }) {
       );
       const columns = own.map((recipe) => ` ${recipe ? `\`${recipe.value}\`` : ""} |`).join("");
       out.push(
-        `| \`${option.path}\` | ${cell(allowed(option))} | \`${option.default}\` |${columns} ${cell(sentence(option.doc))} |`,
+        `| \`${option.path}\` | ${cell(allowed(option))} | \`${initial(option)}\` |${columns} ${cell(sentence(option.doc))} |`,
       );
     }
     out.push("");

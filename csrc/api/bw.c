@@ -345,6 +345,21 @@ bw_status bw_selfplay_pool_put(bw_selfplay* selfplay, int slot, const float* wei
   return bw_run_upload_parameters(run, bw_opponents_weights(run, slot), weights, error);
 }
 
+// ---- what a run takes from files ----
+
+bw_status bw_selfplay_set_starts(bw_selfplay* selfplay, const char* const* moves, int64_t count, bw_error* error) {
+  return bw_run_set_starts(selfplay->run, moves, count, error);
+}
+
+bw_status bw_selfplay_pin(bw_selfplay* selfplay, const bw_config* config, const uint8_t* file, size_t size,
+                          bw_error* error) {
+  bw_safetensors parsed;
+  BW_TRY(bw_safetensors_parse(file, size, &parsed, error));
+  const bw_status status = bw_run_pin(selfplay->run, config, &parsed, error);
+  bw_safetensors_free(&parsed);
+  return status;
+}
+
 // ---- profile ----
 
 const bw_prof* bw_selfplay_profile(const bw_selfplay* selfplay) { return &selfplay->device->prof; }

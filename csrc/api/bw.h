@@ -185,6 +185,15 @@ bw_status bw_selfplay_pool_get(const bw_selfplay* run, int slot, int64_t* snapsh
 // Fills slot after a load without bundled opponents. count must be parameter_count.
 bw_status bw_selfplay_pool_put(bw_selfplay* run, int slot, const float* weights, int64_t count, bw_error* error);
 
+// ---- what a run takes from files ----
+
+// The positions of rollout.starts.file, as bw_game_parse takes them; they replace those given before. BW_OPTION for one
+// that is none or in which the game is over, with its index in error->step.
+bw_status bw_selfplay_set_starts(bw_selfplay* run, const char* const* moves, int64_t count, bw_error* error);
+// Adds an opponent of rollout.opponents.pinned: the net that the (checked) config describes, with the weights of a
+// checkpoint or policy file. Its memory is not in the plan.
+bw_status bw_selfplay_pin(bw_selfplay* run, const bw_config* config, const uint8_t* file, size_t size, bw_error* error);
+
 // ---- profile ----
 
 // Spans since create or the last reset, in order of first use. The pointer is valid until the next call.

@@ -11,7 +11,8 @@
 #include "../train/policy.h"
 #include "bw.h"
 
-enum { CHUNK = 4096, SLOTS = 2 * CHUNK };  // turns of a policy at a time; slots of its table of positions
+// Turns of a policy at a time, slots of its table of positions, rows of a forward pass.
+enum { CHUNK = 4096, SLOTS = 2 * CHUNK, ROWS = 1024 };
 
 // ---- a policy as a player ----
 
@@ -97,7 +98,7 @@ static bw_status policy_player_make(policy_player* p, bw_device* device, const b
   }
   bw_safetensors file;
   BW_TRY(bw_safetensors_parse(spec->file, spec->file_bytes, &file, error));
-  const bw_status status = bw_policy_create(device, &spec->config, &file, &p->policy, error);
+  const bw_status status = bw_policy_create(device, &spec->config, &file, ROWS, &p->policy, error);
   bw_safetensors_free(&file);
   if (status != BW_OK) return status;
   p->argmax = spec->argmax;

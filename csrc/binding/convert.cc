@@ -107,7 +107,7 @@ Napi::Array ConfigObject(Napi::Env env, const bw_config& config) {
   for (int i = 0; i < count; ++i) {
     const char* path = "";
     bw_value_kind kind = BW_VALUE_OTHER;
-    char text[128] = "";
+    char text[BW_TEXT_SIZE] = "";
     bw_config_get(&config, i, &path, &kind, text, static_cast<int>(sizeof text));
     Napi::Object object = Napi::Object::New(env);
     object.Set("path", path);

@@ -155,6 +155,8 @@ void Engine::Define(Napi::Env env, Napi::Object exports) {
       METHOD("poolSnapshots", PoolSnapshots),
       METHOD("poolGet", PoolGet),
       METHOD("poolPut", PoolPut),
+      METHOD("setStarts", SetStarts),
+      METHOD("pin", Pin),
       METHOD("weights", Weights),
       METHOD("counters", Counters),
       METHOD("measureRoof", MeasureRoof),
@@ -402,6 +404,54 @@ Napi::Value Engine::Load(const Napi::CallbackInfo& info) {
                        "selfplay.load",
                        [state, bytes](int&, bw_error* error) {
                          return bw_selfplay_load(state->run, bytes->data, bytes->size, error);
+                       },
+                       [](Napi::Env e, int&) { return e.Undefined(); }));
+}
+
+// setStarts(moves[]). An error carries the position's index as step.
+Napi::Value Engine::SetStarts(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  std::vector<std::string> moves;
+  if (!ReadStrings(info[0], &moves)) return env.Undefined();
+  std::shared_ptr<EngineState> state = state_;
+  return Post(env, MakeJob<int>(
+                       "selfplay.setStarts",
+                       [state, moves](int&, bw_error* error) -> bw_status {
+                         std::vector<const char*> texts;
+                         for (size_t i = 0; i < moves.size(); ++i) {
+                           bw_status status = CheckText(moves[i], "selfplay.setStarts", "moves", error);
+                           if (status != BW_OK) {
+                             if (error) error->step = static_cast<int64_t>(i);
+                             return status;
+                           }
+                           texts.push_back(moves[i].c_str());
+                         }
+                         return bw_selfplay_set_starts(state->run, texts.data(), static_cast<int64_t>(texts.size()),
+                                                       error);
+                       },
+                       [](Napi::Env e, int&) { return e.Undefined(); }));
+}
+
+// pin(game, entries, bytes): adds a fixed opponent, the net of these options with the weights of a file.
+Napi::Value Engine::Pin(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  std::vector<Entry> entries;
+  if (info.Length() != 3 || !info[0].IsString() || !info[2].IsTypedArray()) {
+    return WrongArguments(env, "pin(game, entries, bytes)");
+  }
+  if (!ReadEntries(info[1], &entries)) return env.Undefined();
+  std::string game = info[0].As<Napi::String>().Utf8Value();
+  auto bytes = std::make_shared<Bytes>();
+  bw_error refusal{};
+  bw_status copied = bytes->Copy(info[2].As<Napi::TypedArray>(), "selfplay.pin", &refusal);
+  if (copied != BW_OK) return Rejected(env, ErrorObject(env, copied, refusal));
+  std::shared_ptr<EngineState> state = state_;
+  return Post(env, MakeJob<int>(
+                       "selfplay.pin",
+                       [state, game, entries, bytes](int&, bw_error* error) -> bw_status {
+                         bw_config config;
+                         BW_TRY(Resolve(game, entries, &config, error));
+                         return bw_selfplay_pin(state->run, &config, bytes->data, bytes->size, error);
                        },
                        [](Napi::Env e, int&) { return e.Undefined(); }));
 }

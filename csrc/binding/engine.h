@@ -34,6 +34,8 @@ class Engine {
   Napi::Value PoolSnapshots(const Napi::CallbackInfo& info);
   Napi::Value PoolGet(const Napi::CallbackInfo& info);
   Napi::Value PoolPut(const Napi::CallbackInfo& info);
+  Napi::Value SetStarts(const Napi::CallbackInfo& info);
+  Napi::Value Pin(const Napi::CallbackInfo& info);
   Napi::Value Weights(const Napi::CallbackInfo& info);
   Napi::Value Counters(const Napi::CallbackInfo& info);
   Napi::Value MeasureRoof(const Napi::CallbackInfo& info);

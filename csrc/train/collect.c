@@ -19,7 +19,8 @@ void bw_collect_setups(bw_run* run) {
     bw_game_setup* setup = &run->setups[g];
     memset(setup, 0, sizeof *setup);
     setup->number = number;
-    if (run->member_count > 0 && (double)bw_uniform(how.v[0]) >= c->opponents_self_share) {
+    setup->opponent = bw_opponents_draw_pinned(run, how.v[3]);
+    if (setup->opponent == 0 && run->member_count > 0 && (double)bw_uniform(how.v[0]) >= c->opponents_self_share) {
       const uint32_t word = c->opponents_per == BW_PER_ITERATION ? iteration_word : how.v[1];
       setup->opponent = 1 + bw_opponents_draw(run, word);
     }
@@ -33,8 +34,14 @@ void bw_collect_setups(bw_run* run) {
   }
 }
 
+// A net with room for its forward pass.
+typedef struct mover {
+  const bw_net* net;
+  const bw_activations* activations;
+} mover;
+
 // All moves that `policy` (0 agent, 1 opponent) has to make now in the listed games. *moved: how many there were.
-static void move(bw_run* run, const bw_play* play, int64_t listed, int policy, int32_t* moved) {
+static void move(bw_run* run, const bw_play* play, mover by, int64_t listed, int policy, int32_t* moved) {
   bw_device* device = run->device;
   const bw_config* c = &run->config;
   BW_LAUNCH(device, rollout_select, .game = run->game_index, .rollout = run->rollout, .list = run->list,
@@ -51,15 +58,15 @@ static void move(bw_run* run, const bw_play* play, int64_t listed, int policy, i
     device->backend->download(device, &unique, run->row_count, sizeof unique);
     bw_group_begin(device, BW_GROUP_ROWS, unique);
     BW_LAUNCH(device, rollout_encode, .game = run->game_index, .rollout = run->rollout, .row_games = run->unique_games,
-              .features = run->activations.features, .rows = unique, .max_features = run->game->max_features);
-    bw_net_forward(device, policy == 0 ? &run->agent : &run->opponent, &run->activations, unique);
+              .features = by.activations->features, .rows = unique, .max_features = run->game->max_features);
+    bw_net_forward(device, by.net, by.activations, unique);
     bw_group_end(device);
   }
   BW_LAUNCH(device, rollout_act, .game = run->game_index, .rollout = run->rollout, .row_games = run->rows,
-            .row_heads = run->row_heads, .head = run->activations.head, .seed = (uint64_t)c->run_seed, .rows = rows,
+            .row_heads = run->row_heads, .head = by.activations->head, .seed = (uint64_t)c->run_seed, .rows = rows,
             .max_plies = run->game->max_plies, .temperature = policy == 0 ? 1 : c->opponents_temperature,
             .uniform = uniform, .argmax = policy == 0 && play->argmax, .record = policy == 0 && play->record,
-            .wdl = run->layout.shape.wdl, .draw_value = run->layout.shape.draw_value,
+            .wdl = !uniform && by.net->layout->shape.wdl, .draw_value = run->layout.shape.draw_value,
             .record_policy = c->ppo_kl_coef > 0, .keep_moves = play->record && bw_starts_kept(c));
 }
 
@@ -81,7 +88,16 @@ bw_status bw_collect_play(bw_run* run, const bw_play* play, bw_error* error) {
       if (run->setups[g].opponent == opponent) run->host_list[group++] = (int32_t)g;
     }
     if (group == 0) continue;
-    if (opponent > 0 && !play->uniform_opponent) bw_opponents_load(run, opponent - 1);
+    const mover agent = {&run->agent, &run->activations};
+    mover other = {&run->opponent, &run->activations};
+    if (opponent > 0 && !play->uniform_opponent) {
+      if (opponent <= run->member_count) {
+        bw_opponents_load(run, opponent - 1);
+      } else {
+        const bw_policy* pinned = run->pinned[opponent - 1 - run->member_count];
+        other = (mover){bw_policy_net(pinned), bw_policy_activations(pinned)};
+      }
+    }
     for (int64_t first = 0; first < group; first += run->config.rollout_batch) {
       const int64_t left = group - first;
       const int64_t listed = left < run->config.rollout_batch ? left : run->config.rollout_batch;
@@ -89,8 +105,8 @@ bw_status bw_collect_play(bw_run* run, const bw_play* play, bw_error* error) {
       int32_t moved[2] = {1, 0};
       while (moved[0] + moved[1] > 0) {
         if (play->record && atomic_load(&run->cancelled)) return bw_fail(error, BW_CANCELLED, "collect", "cancelled");
-        move(run, play, listed, 0, &moved[0]);
-        if (opponent > 0) move(run, play, listed, 1, &moved[1]);
+        move(run, play, agent, listed, 0, &moved[0]);
+        if (opponent > 0) move(run, play, other, listed, 1, &moved[1]);
       }
     }
   }

@@ -20,7 +20,7 @@ static const char game_names[] =
     ;
 #define BW_GAME_NAMES (game_names + 1)
 
-typedef enum option_type { OPTION_INT, OPTION_REAL, OPTION_BOOL, OPTION_ENUM } option_type;
+typedef enum option_type { OPTION_INT, OPTION_REAL, OPTION_BOOL, OPTION_ENUM, OPTION_TEXT } option_type;
 
 typedef struct option {
   const char* path;
@@ -37,11 +37,13 @@ static const option options[] = {
   {path, OPTION_REAL, offsetof(bw_config, field), initial, min, max, ""},
 #define BOOL(field, path, initial, doc) {path, OPTION_BOOL, offsetof(bw_config, field), initial, 0, 1, ""},
 #define ENUM(field, path, initial, names, doc) {path, OPTION_ENUM, offsetof(bw_config, field), initial, 0, 0, names},
+#define TEXT(field, path, doc) {path, OPTION_TEXT, offsetof(bw_config, field), 0, 0, 0, ""},
 #include "options.def"
 #undef INT
 #undef REAL
 #undef BOOL
 #undef ENUM
+#undef TEXT
 };
 enum { OPTION_COUNT = sizeof options / sizeof options[0] };
 
@@ -86,6 +88,8 @@ static double get_number(const bw_config* config, const option* o) {
       memcpy(&value, field, sizeof value);
       return value;
     }
+    case OPTION_TEXT:
+      break;
   }
   return 0;
 }
@@ -112,6 +116,8 @@ static void put_number(bw_config* config, const option* o, double number) {
       memcpy(field, &value, sizeof value);
       break;
     }
+    case OPTION_TEXT:
+      break;
   }
 }
 
@@ -186,6 +192,9 @@ static void print_value(const bw_config* config, const option* o, char* text, si
       break;
     case OPTION_ENUM:
       enum_name(o, (int)value, text, size);
+      break;
+    case OPTION_TEXT:
+      snprintf(text, size, "%s", (const char*)config + o->offset);
       break;
   }
 }
@@ -357,6 +366,9 @@ static void describe(const option* o, char* text, size_t size) {
       }
       break;
     }
+    case OPTION_TEXT:
+      snprintf(text, size, "text of at most %d bytes", BW_TEXT_SIZE - 1);
+      break;
   }
 }
 
@@ -386,6 +398,9 @@ static bool parse_value(const option* o, bw_value_kind kind, const char* text, d
       if (kind != BW_VALUE_STRING) return false;
       *value = enum_find(o, text);
       return *value >= 0;
+    case OPTION_TEXT:
+      *value = 0;
+      return kind == BW_VALUE_STRING && strlen(text) < BW_TEXT_SIZE;
   }
   return false;
 }
@@ -393,6 +408,7 @@ static bool parse_value(const option* o, bw_value_kind kind, const char* text, d
 static bw_status set_option(bw_config* config, const option* o, bw_value_kind kind, const char* text, bw_error* error) {
   double value;
   if (parse_value(o, kind, text, &value)) {
+    if (o->type == OPTION_TEXT) memcpy((char*)config + o->offset, text, strlen(text) + 1);
     put_number(config, o, value);
     return BW_OK;
   }
@@ -419,6 +435,8 @@ static bw_status set_option(bw_config* config, const option* o, bw_value_kind ki
   return BW_OPTION;
 }
 
+static bool is_string(const option* o) { return o->type == OPTION_ENUM || o->type == OPTION_TEXT; }
+
 static const option* find_option(const char* path) {
   for (int i = 0; i < OPTION_COUNT; ++i) {
     if (strcmp(path, options[i].path) == 0) return &options[i];
@@ -437,9 +455,7 @@ bw_status bw_config_init(bw_config* config, const char* game, bw_error* error) {
     if (strcmp(recipes[i].game, game) != 0) continue;
     const option* o = find_option(recipes[i].path);
     if (!o) return fail_unknown(error, recipes[i].path);
-    bw_value_kind kind = o->type == OPTION_ENUM   ? BW_VALUE_STRING
-                         : o->type == OPTION_BOOL ? BW_VALUE_BOOL
-                                                  : BW_VALUE_NUMBER;
+    bw_value_kind kind = is_string(o) ? BW_VALUE_STRING : o->type == OPTION_BOOL ? BW_VALUE_BOOL : BW_VALUE_NUMBER;
     BW_TRY(set_option(&fresh, o, kind, recipes[i].value, error));
   }
   *config = fresh;
@@ -470,6 +486,10 @@ bw_status bw_config_check(bw_config* config, bw_error* error) {
   // Every value by itself again: a C caller may have written the struct.
   for (int i = 0; i < OPTION_COUNT; ++i) {
     const option* o = &options[i];
+    if (o->type == OPTION_TEXT) {
+      if (memchr((const char*)config + o->offset, 0, BW_TEXT_SIZE)) continue;
+      return fail_value(error, check_op, o, "text without an end");
+    }
     double value = get_number(config, o);
     double min = o->type == OPTION_ENUM ? 0 : o->min;
     double max = o->type == OPTION_ENUM ? enum_count(o) - 1 : o->max;
@@ -478,6 +498,15 @@ bw_status bw_config_check(bw_config* config, bw_error* error) {
       print_number(value, received, sizeof received);
       return fail_value(error, check_op, o, received);
     }
+  }
+
+  if (config->starts_list_share > 0 && !config->starts_file[0]) {
+    return bw_fail_option(error, check_op, "rollout.starts.file", "\"\"",
+                          "the name of a file when rollout.starts.listShare is above 0");
+  }
+  if (config->opponents_pinned_share > 0 && !config->opponents_pinned[0]) {
+    return bw_fail_option(error, check_op, "rollout.opponents.pinned", "\"\"",
+                          "names of files when rollout.opponents.pinnedShare is above 0");
   }
 
   // Games that are not against the policy itself need somebody to meet.
@@ -520,6 +549,6 @@ int bw_config_count(void) { return OPTION_COUNT; }
 void bw_config_get(const bw_config* config, int index, const char** path, bw_value_kind* kind, char* text, int size) {
   const option* o = &options[index];
   *path = o->path;
-  *kind = o->type == OPTION_ENUM ? BW_VALUE_STRING : o->type == OPTION_BOOL ? BW_VALUE_BOOL : BW_VALUE_NUMBER;
+  *kind = is_string(o) ? BW_VALUE_STRING : o->type == OPTION_BOOL ? BW_VALUE_BOOL : BW_VALUE_NUMBER;
   print_value(config, o, text, (size_t)size);
 }

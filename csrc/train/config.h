@@ -11,16 +11,20 @@
 extern "C" {
 #endif
 
+enum { BW_TEXT_SIZE = 1024 };  // of an option's text, with the final 0
+
 typedef struct bw_config {
 #define INT(field, path, initial, min, max, doc) int64_t field;
 #define REAL(field, path, initial, min, max, doc) double field;
 #define BOOL(field, path, initial, doc) bool field;
 #define ENUM(field, path, initial, names, doc) int field;
+#define TEXT(field, path, doc) char field[BW_TEXT_SIZE];
 #include "options.def"
 #undef INT
 #undef REAL
 #undef BOOL
 #undef ENUM
+#undef TEXT
 } bw_config;
 
 enum { BW_NET_MLP, BW_NET_RESMLP };
@@ -49,7 +53,7 @@ bw_status bw_config_set(bw_config* config, const char* path, bw_value_kind kind,
 bw_status bw_config_check(bw_config* config, bw_error* error);
 
 int bw_config_count(void);  // number of options
-// Option `index` as path, kind and text (shortest text that reads back to the same value). text: >= 64 bytes.
+// Option `index` as path, kind and text (shortest text that reads back to the same value). text: BW_TEXT_SIZE bytes.
 void bw_config_get(const bw_config* config, int index, const char** path, bw_value_kind* kind, char* text, int size);
 
 #ifdef __cplusplus

@@ -9,7 +9,7 @@ typedef struct bw_iteration {
   int64_t index;                           // 1-based number of the iteration just done
   int64_t games, samples, plies, updates;  // of this iteration: games, trained moves, all moves, optimiser steps
   int64_t total_games, total_samples;
-  double win, draw, loss;                    // of the agent against pool opponents; NaN where there was no such game
+  double win, draw, loss;                    // of the agent against other policies; NaN where there was no such game
   double first_win, first_draw, first_loss;  // of the first player over all games
   double policy_loss, value_loss, entropy;   // means over the update
   double approx_kl;                          // mean of (ratio - 1) - log ratio over the last epoch; with

@@ -1,5 +1,7 @@
 // The pool of past policies.
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "run.h"
 
@@ -65,7 +67,7 @@ void bw_opponents_score(bw_run* run) {
   }
   for (int64_t g = 0; g < run->config.rollout_games; ++g) {
     const bw_game_setup* setup = &run->setups[g];
-    if (setup->opponent == 0) continue;
+    if (setup->opponent == 0 || setup->opponent > run->member_count) continue;
     bw_member* member = &run->members[setup->opponent - 1];
     const int outcome = run->host_outcomes[g];
     const int won = setup->seat == 0 ? BW_OUTCOME_FIRST : BW_OUTCOME_SECOND;
@@ -107,6 +109,32 @@ int bw_opponents_draw(const bw_run* run, uint32_t word) {
       return (int)bw_below(word, count);
   }
 }
+
+// ---- fixed opponents ----
+
+bw_status bw_run_pin(bw_run* run, const bw_config* config, const bw_safetensors* file, bw_error* error) {
+  if (config->game_name != run->config.game_name) {
+    char received[96];
+    snprintf(received, sizeof received, "a policy for %s", bw_game_at(config->game_name)->name);
+    return bw_fail_option(error, "pin", "rollout.opponents.pinned", received, "a policy for the game of the run");
+  }
+  bw_policy** pinned = realloc(run->pinned, ((size_t)run->pinned_count + 1) * sizeof *pinned);
+  if (!pinned) return bw_fail_memory(error, "pin", "the fixed opponents", sizeof *pinned, 0);
+  run->pinned = pinned;
+  const int64_t games = run->config.rollout_games, batch = run->config.rollout_batch;
+  BW_TRY(bw_policy_create(run->device, config, file, batch < games ? batch : games, &pinned[run->pinned_count], error));
+  ++run->pinned_count;
+  return BW_OK;
+}
+
+int bw_opponents_draw_pinned(const bw_run* run, uint32_t word) {
+  const double share = run->config.opponents_pinned_share, u = (double)word / 4294967296.0;
+  if (u >= share || run->pinned_count == 0) return 0;
+  const int index = (int)(u / share * run->pinned_count);
+  return run->member_count + 1 + (index < run->pinned_count ? index : run->pinned_count - 1);
+}
+
+// ---- the pool's weights ----
 
 bw_ref bw_opponents_weights(const bw_run* run, int member) { return pool_row(run, run->members[member].row); }
 

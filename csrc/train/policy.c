@@ -4,8 +4,6 @@
 
 #include "run.h"
 
-enum { BATCH = 1024 };  // rows of one forward pass
-
 struct bw_policy {
   bw_device* device;  // not owned
   const bw_game* game;
@@ -13,7 +11,7 @@ struct bw_policy {
   bw_net_layout layout;
   bw_net net;
   bw_activations activations;
-  uint16_t* features;  // [BATCH][1 + max_features]
+  uint16_t* features;  // [rows][1 + max_features]
 };
 
 void bw_policy_destroy(bw_policy* policy) {
@@ -43,17 +41,18 @@ static bw_status check_size(const bw_policy* policy, const bw_safetensors* file,
                  (unsigned long long)needed, (unsigned long long)held);
 }
 
-static bw_status create(bw_policy* policy, const bw_config* config, const bw_safetensors* file, bw_error* error) {
+static bw_status create(bw_policy* policy, const bw_config* config, const bw_safetensors* file, int64_t rows,
+                        bw_error* error) {
   bw_net_layout_make(&policy->layout, bw_config_net_shape(config));
   BW_TRY(check_size(policy, file, error));
   bw_plan* plan = &policy->plan;
   bw_plan_init(plan, policy->device->backend->real_bytes);
   bw_net_plan(&policy->net, &policy->layout, policy->device, plan, "net", "policy", false);
-  bw_activations_plan(&policy->activations, &policy->layout, plan, "net", BATCH, 0);
+  bw_activations_plan(&policy->activations, &policy->layout, plan, "net", rows, 0);
   BW_TRY(bw_plan_check(plan, 0, error));
   BW_TRY(bw_plan_take(plan, policy->device, error));
   bw_net_bind(&policy->net, policy->device);
-  const size_t features = BATCH * (1 + (size_t)policy->game->max_features) * sizeof *policy->features;
+  const size_t features = (size_t)rows * (1 + (size_t)policy->game->max_features) * sizeof *policy->features;
   const size_t bytes = (size_t)policy->layout.parameters * sizeof(float);
   policy->features = malloc(features);
   float* weights = malloc(bytes);
@@ -66,13 +65,13 @@ static bw_status create(bw_policy* policy, const bw_config* config, const bw_saf
   return status;
 }
 
-bw_status bw_policy_create(bw_device* device, const bw_config* config, const bw_safetensors* file, bw_policy** out,
-                           bw_error* error) {
+bw_status bw_policy_create(bw_device* device, const bw_config* config, const bw_safetensors* file, int64_t rows,
+                           bw_policy** out, bw_error* error) {
   bw_policy* policy = calloc(1, sizeof *policy);
   if (!policy) return bw_fail_memory(error, "match", "the policy", sizeof *policy, 0);
   policy->device = device;
   policy->game = bw_game_at(config->game_name);
-  const bw_status status = create(policy, config, file, error);
+  const bw_status status = create(policy, config, file, rows, error);
   if (status != BW_OK) {
     bw_policy_destroy(policy);
     return status;
@@ -80,6 +79,9 @@ bw_status bw_policy_create(bw_device* device, const bw_config* config, const bw_
   *out = policy;
   return BW_OK;
 }
+
+const bw_net* bw_policy_net(const bw_policy* policy) { return &policy->net; }
+const bw_activations* bw_policy_activations(const bw_policy* policy) { return &policy->activations; }
 
 bw_status bw_policy_infer(bw_policy* policy, const void* states, int64_t count, float* head, bw_error* error) {
   return bw_net_infer(policy->device, &policy->net, &policy->activations, policy->game, policy->features, states, count,

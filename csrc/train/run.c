@@ -178,6 +178,8 @@ void bw_run_destroy(bw_run* run) {
   free(run->members);
   free(run->member_weights);
   bw_starts_free(run);
+  for (int i = 0; i < run->pinned_count; ++i) bw_policy_destroy(run->pinned[i]);
+  free(run->pinned);
   if (run->device) bw_plan_release(&run->plan, run->device);
   bw_plan_free(&run->plan);
   free(run);
@@ -276,9 +278,13 @@ static bw_status iterate(bw_run* run, double progress, bw_iteration* out, bw_err
   const uint64_t start = bw_now_ns();
   run->device->prof.group = "collect";
   bw_collect_setups(run);
-  const bw_play play = {.games = c->rollout_games, .opponents = run->member_count, .record = true};
+  const bw_play play = {.games = c->rollout_games, .opponents = run->member_count + run->pinned_count, .record = true};
   if (c->starts_list_share > 0 && run->starts.list.count == 0) {
     return bw_fail(error, BW_STATE, "iterate", "rollout.starts.listShare is set, but the run was given no positions");
+  }
+  if (c->opponents_pinned_share > 0 && run->pinned_count == 0) {
+    return bw_fail(error, BW_STATE, "iterate",
+                   "rollout.opponents.pinnedShare is set, but the run was given no opponents");
   }
   BW_TRY(bw_collect_play(run, &play, error));
   count_outcomes(run, out);

@@ -21,6 +21,7 @@
 #include "../nets/net.h"
 #include "config.h"
 #include "metrics.h"
+#include "policy.h"
 
 // A pool member: snapshot `number` (1 = the initial policy) in row `row` of the pool's memory, and with pfsp the
 // agent's points (a win 1, a draw 1/2) in its games against it, older games counting less. Float, as checkpoints keep
@@ -80,6 +81,10 @@ typedef struct bw_run {
   int member_count;
   int64_t snapshots;  // taken so far, the initial policy included
 
+  // fixed opponents, with nets of their own; not in the plan, since their files are read later
+  bw_policy** pinned;
+  int pinned_count;
+
   // rollout
   bw_rollout_buffers rollout;
   bw_ref list, rows, row_count;    // i32 [batch], [batch], [1]
@@ -135,7 +140,7 @@ bw_status bw_run_set_weights(bw_run* run, const float* weights, bw_error* error)
 // How a batch of games is played.
 typedef struct bw_play {
   int64_t games;          // <= config.rollout_games; run->setups[0 .. games) are filled
-  int opponents;          // setups' opponents are 0 .. opponents
+  int opponents;          // setups' opponents are 0 .. opponents: 0, the pool's members, the fixed ones
   bool record;            // write training records
   bool argmax;            // the agent plays its most probable move
   bool uniform_opponent;  // opponents move at random instead of by a pool member's net
@@ -169,12 +174,17 @@ bool bw_run_weights_finite(bw_run* run, const char** tensor);
 
 // ---- opponents.c ----
 
-void bw_opponents_snapshot(bw_run* run);                     // the current policy enters the pool
-void bw_opponents_weigh(bw_run* run);                        // before an iteration's draws
-int bw_opponents_draw(const bw_run* run, uint32_t word);     // a member's index for one random word
+void bw_opponents_snapshot(bw_run* run);                  // the current policy enters the pool
+void bw_opponents_weigh(bw_run* run);                     // before an iteration's draws
+int bw_opponents_draw(const bw_run* run, uint32_t word);  // a member's index for one random word
+// The opponent of a game (bw_game_setup.opponent) if it is a fixed one by this random word, else 0.
+int bw_opponents_draw_pinned(const bw_run* run, uint32_t word);
 void bw_opponents_score(bw_run* run);                        // after an iteration's games, before the snapshot
 void bw_opponents_load(bw_run* run, int member);             // makes run->opponent play as that member
 bw_ref bw_opponents_weights(const bw_run* run, int member);  // [parameters]
+
+// Adds a fixed opponent: the net that config describes, with the weights of a checkpoint or policy file.
+bw_status bw_run_pin(bw_run* run, const bw_config* config, const bw_safetensors* file, bw_error* error);
 
 // ---- starts.c ----
 

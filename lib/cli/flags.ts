@@ -80,11 +80,14 @@ export function optionTable(): string {
     const [head = ""] = row.path.split(".");
     if (head !== group) lines.push("");
     group = head;
-    const allowed = row.values ? row.values.join("|") : row.min === null ? "true|false" : `${row.min}..${row.max}`;
+    const range = row.min === null ? "true|false" : `${row.min}..${row.max}`;
+    const allowed = row.type === "text" ? "text" : (row.values?.join("|") ?? range);
     const recipes = GAME_NAMES.filter((game) => row.path in GAME_DEFAULTS[game]).map(
       (game) => `, ${GAME_DEFAULTS[game][row.path]} for ${game}`,
     );
-    lines.push(`  ${row.path.padEnd(width)}  ${row.doc} [${allowed}; default ${row.default}${recipes.join("")}]`);
+    lines.push(
+      `  ${row.path.padEnd(width)}  ${row.doc} [${allowed}; default ${row.type === "text" ? '""' : row.default}${recipes.join("")}]`,
+    );
   }
   return lines.join("\n");
 }

@@ -308,11 +308,9 @@ static void state_after(const bw_game* game, const uint8_t* moves, int count, vo
 
 // Games of the list start at its positions, the others as they always do.
 static void test_listed_starts(void) {
-  const test_option options[] = {{"rollout.starts.listShare", "0.5"},
-                                 {"rollout.games", "600"},
-                                 {"net.width", "8"},
-                                 {"rollout.mirror", "true"},
-                                 {NULL, NULL}};
+  const test_option options[] = {{"rollout.starts.file", "starts"}, {"rollout.starts.listShare", "0.5"},
+                                 {"rollout.games", "600"},          {"net.width", "8"},
+                                 {"rollout.mirror", "true"},        {NULL, NULL}};
   const bw_config config = test_config("connect4", options);
   bw_device* device = test_cpu(2);
   bw_run* run = test_run(&config, device);
@@ -356,15 +354,11 @@ static void test_listed_starts(void) {
 // The reservoir holds exactly the positions that the rule names, in order, worked out from what was recorded, with
 // openings, mirrored games, opponents, starts from the reservoir itself and from a list.
 static void test_lost_starts(const char* game, const char* learn, const char* self_share) {
-  const test_option options[] = {{"rollout.starts.share", "0.4"},
-                                 {"rollout.starts.listShare", "0.1"},
-                                 {"rollout.starts.threshold", "-0.05"},
-                                 {"rollout.mirror", "true"},
-                                 {"rollout.opponents.learn", learn},
-                                 {"rollout.opponents.pool", "2"},
-                                 {"rollout.opponents.selfShare", self_share},
-                                 {"rollout.games", "100"},
-                                 {NULL, NULL}};
+  const test_option options[] = {{"rollout.starts.share", "0.4"},   {"rollout.starts.listShare", "0.1"},
+                                 {"rollout.starts.file", "starts"}, {"rollout.starts.threshold", "-0.05"},
+                                 {"rollout.mirror", "true"},        {"rollout.opponents.learn", learn},
+                                 {"rollout.opponents.pool", "2"},   {"rollout.opponents.selfShare", self_share},
+                                 {"rollout.games", "100"},          {NULL, NULL}};
   const bw_config config = test_config(game, options);
   bw_device* device = test_cpu(2);
   bw_run* run = test_run(&config, device);
@@ -436,7 +430,111 @@ static void test_reservoir(void) {
   bw_device_destroy(device);
 }
 
+// A policy file of a run: what a fixed opponent is given as.
+static bw_config make_policy(const char* kind, const char* width, const char* value, const char* seed,
+                             bw_device* device, uint8_t** bytes, size_t* size) {
+  const test_option options[] = {{"net.kind", kind},   {"net.width", width}, {"net.depth", "3"},
+                                 {"net.value", value}, {"run.seed", seed},   {NULL, NULL}};
+  const bw_config config = test_config("connect4", options);
+  bw_run* run = test_run(&config, device);
+  test_iterate(run, 0);
+  REQUIRE(bw_run_save_policy(run, NULL, 0, bytes, size, NULL) == BW_OK);
+  bw_run_destroy(run);
+  return config;
+}
+
+// Fixed opponents with other nets take their share of the games, play by their own weights from the first to the last
+// move, and only the agent's moves are recorded.
+static void test_pinned(void) {
+  const test_option options[] = {{"rollout.opponents.pinned", "some"},
+                                 {"rollout.opponents.pinnedShare", "0.5"},
+                                 {"rollout.opponents.selfShare", "0.5"},
+                                 {"rollout.opponents.sampling", "pfsp"},
+                                 {"rollout.opponents.pool", "3"},
+                                 {"rollout.opponents.every", "1"},
+                                 {"rollout.opponents.temperature", "1.5"},
+                                 {"rollout.mirror", "true"},
+                                 {"rollout.games", "400"},
+                                 {"rollout.batch", "150"},
+                                 {"net.width", "24"},
+                                 {NULL, NULL}};
+  const bw_config config = test_config("connect4", options);
+  bw_device* device = test_cpu(2);
+  uint8_t* files[2];
+  size_t sizes[2];
+  const bw_config configs[2] = {make_policy("resmlp", "40", "wdl", "5", device, &files[0], &sizes[0]),
+                                make_policy("mlp", "12", "scalar", "6", device, &files[1], &sizes[1])};
+  bw_run* run = test_run(&config, device);
+  bw_iteration it;
+  bw_error error;
+  CHECK_EQ_INT(bw_run_iterate(run, 0, &it, &error), BW_STATE);  // none yet
+  bw_safetensors parsed[2];
+  bw_policy* policies[2];
+  for (int i = 0; i < 2; ++i) {
+    REQUIRE(bw_safetensors_parse(files[i], sizes[i], &parsed[i], NULL) == BW_OK);
+    CHECK_EQ_INT(bw_run_pin(run, &configs[1 - i], &parsed[i], &error), BW_CHECKPOINT);  // another net
+    CHECK_EQ_INT(run->pinned_count, i);
+    REQUIRE(bw_run_pin(run, &configs[i], &parsed[i], &error) == BW_OK);
+    REQUIRE(bw_policy_create(device, &configs[i], &parsed[i], 64, &policies[i], &error) == BW_OK);
+  }
+  const test_option other[] = {{NULL, NULL}};
+  const bw_config tictactoe = test_config("tictactoe", other);
+  CHECK_EQ_INT(bw_run_pin(run, &tictactoe, &parsed[0], &error), BW_OPTION);
+  CHECK_EQ_STR(error.path, "rollout.opponents.pinned");
+
+  test_iterate(run, 0);
+  test_iterate(run, 0);
+  bw_collect_setups(run);
+  const bw_play how = {.games = 400, .opponents = run->member_count + run->pinned_count, .record = true};
+  REQUIRE(bw_collect_play(run, &how, NULL) == BW_OK);
+  records r = fetch_records(run);
+  const bw_game* rules = run->game;
+  int64_t games[2] = {0}, pool = 0, self = 0, moves = 0;
+  for (int64_t g = 0; g < 400; ++g) {
+    const bw_game_setup* setup = &run->setups[g];
+    if (setup->opponent <= run->member_count) {
+      pool += setup->opponent > 0;
+      self += setup->opponent == 0;
+      continue;
+    }
+    const int which = setup->opponent - 1 - run->member_count;
+    ++games[which];
+    CHECK(!setup->record_both);
+    // Between two records of the agent the opponent has made one move: the one that its own net chooses there.
+    for (int k = 0; k + 1 < r.counts[g]; ++k) {
+      const int64_t slot = g * rules->max_plies + k;
+      unsigned char state[64], after[64], wanted[64];
+      memcpy(state, r.states + (size_t)slot * rules->state_bytes, rules->state_bytes);
+      memcpy(wanted, r.states + (size_t)(slot + 1) * rules->state_bytes, rules->state_bytes);
+      rules->play(state, r.actions[slot]);
+      float head[8], p[8], max;
+      REQUIRE(bw_policy_infer(policies[which], state, 1, head, NULL) == BW_OK);
+      const uint32_t mask = rules->legal(state);
+      const uint32_t word =
+          bw_philox((uint64_t)config.run_seed, BW_STREAM_ACTION, setup->number, (uint32_t)rules->ply(state)).v[0];
+      bw_masked_softmax(head, mask, 7, (float)(1 / 1.5), p, &max);
+      memcpy(after, state, sizeof after);
+      rules->play(after, bw_sample(p, mask, 7, bw_uniform(word)));
+      CHECK(memcmp(after, wanted, rules->state_bytes) == 0);
+      ++moves;
+    }
+  }
+  CHECK_MSG(games[0] > 75 && games[0] < 125 && games[1] > 75 && games[1] < 125, "%lld and %lld games",
+            (long long)games[0], (long long)games[1]);
+  CHECK(pool > 70 && pool < 130 && self > 70 && self < 130 && moves > 500);
+  for (int i = 0; i < run->member_count; ++i) CHECK(run->members[i].games < 300);
+  free_records(&r);
+  for (int i = 0; i < 2; ++i) {
+    bw_policy_destroy(policies[i]);
+    bw_safetensors_free(&parsed[i]);
+    free(files[i]);
+  }
+  bw_run_destroy(run);
+  bw_device_destroy(device);
+}
+
 int main(void) {
+  test_pinned();
   test_listed_starts();
   test_lost_starts("connect4", "both", "1");
   test_lost_starts("connect4", "agent", "0.5");

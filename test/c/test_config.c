@@ -6,7 +6,7 @@
 
 typedef struct row {
   const char* path;
-  char type;  // i, r, b, e
+  char type;  // i, r, b, e, t
   double initial, min, max;
   const char* names;
 } row;
@@ -17,11 +17,13 @@ static const row rows[] = {
 #define REAL(field, path, initial, min, max, doc) {path, 'r', initial, min, max, ""},
 #define BOOL(field, path, initial, doc) {path, 'b', initial, 0, 1, ""},
 #define ENUM(field, path, initial, names, doc) {path, 'e', initial, 0, 0, names},
+#define TEXT(field, path, doc) {path, 't', 0, 0, 0, ""},
 #include "../../csrc/train/options.def"
 #undef INT
 #undef REAL
 #undef BOOL
 #undef ENUM
+#undef TEXT
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
@@ -41,7 +43,7 @@ static int row_of(const char* path) {
 
 // The text of an option's present value.
 static const char* text_of(const bw_config* config, const char* wanted) {
-  static char text[64];
+  static char text[BW_TEXT_SIZE];
   const char* path;
   bw_value_kind kind;
   bw_config_get(config, row_of(wanted), &path, &kind, text, sizeof text);
@@ -50,7 +52,7 @@ static const char* text_of(const bw_config* config, const char* wanted) {
 }
 
 static bool same(const bw_config* a, const bw_config* b) {
-  char x[64], y[64];
+  char x[BW_TEXT_SIZE], y[BW_TEXT_SIZE];
   for (int i = 0; i < ROWS; ++i) {
     const char* path;
     bw_value_kind kind;
@@ -94,7 +96,9 @@ static void test_count_and_kinds(void) {
     char text[64];
     bw_config_get(&config, i, &path, &kind, text, sizeof text);
     CHECK(strcmp(path, rows[i].path) == 0);
-    CHECK(kind == (rows[i].type == 'e' ? BW_VALUE_STRING : rows[i].type == 'b' ? BW_VALUE_BOOL : BW_VALUE_NUMBER));
+    CHECK(kind == (rows[i].type == 'e' || rows[i].type == 't' ? BW_VALUE_STRING
+                   : rows[i].type == 'b'                      ? BW_VALUE_BOOL
+                                                              : BW_VALUE_NUMBER));
   }
 }
 
@@ -272,6 +276,8 @@ static void default_text(const char* game, const row* r, char* text, size_t size
     snprintf(text, size, "%.*s", (int)strcspn(name, "|"), name);
   } else if (r->type == 'b') {
     snprintf(text, size, "%s", r->initial != 0 ? "true" : "false");
+  } else if (r->type == 't') {
+    text[0] = 0;
   } else {
     snprintf(text, size, "%.17g", r->initial);
   }
@@ -347,7 +353,29 @@ static void test_rules(void) {
   CHECK(bw_config_check(&config, &error) == BW_OK);
 
   config = connect4();
+  config.starts_list_share = 0.5;
+  CHECK(bw_config_check(&config, &error) == BW_OPTION && strcmp(error.path, "rollout.starts.file") == 0);
+  CHECK(bw_config_set(&config, "rollout.starts.file", BW_VALUE_STRING, "a b.txt", &error) == BW_OK);
+  CHECK(bw_config_check(&config, &error) == BW_OK);
+  CHECK(strcmp(text_of(&config, "rollout.starts.file"), "a b.txt") == 0);
+  refuse("rollout.starts.file", BW_VALUE_NUMBER, "1", "text of at most 1023 bytes");
+  char longest[BW_TEXT_SIZE + 1];
+  memset(longest, 'x', sizeof longest);
+  longest[BW_TEXT_SIZE] = 0;
+  CHECK(bw_config_set(&config, "rollout.starts.file", BW_VALUE_STRING, longest, &error) == BW_OPTION);
+  longest[BW_TEXT_SIZE - 1] = 0;
+  CHECK(bw_config_set(&config, "rollout.starts.file", BW_VALUE_STRING, longest, &error) == BW_OK);
+  CHECK(bw_config_check(&config, &error) == BW_OK);
+  config.starts_file[BW_TEXT_SIZE - 1] = 'x';
+  CHECK(bw_config_check(&config, &error) == BW_OPTION && strcmp(error.path, "rollout.starts.file") == 0);
+
+  config = connect4();
+  config.opponents_pinned_share = 0.1;
+  CHECK(bw_config_check(&config, &error) == BW_OPTION && strcmp(error.path, "rollout.opponents.pinned") == 0);
+
+  config = connect4();
   config.starts_share = config.starts_list_share = 0.6;
+  CHECK(bw_config_set(&config, "rollout.starts.file", BW_VALUE_STRING, "starts.txt", &error) == BW_OK);
   CHECK(bw_config_check(&config, &error) == BW_OPTION && strcmp(error.path, "rollout.starts.share") == 0);
 
   config = connect4();

@@ -17,7 +17,7 @@ describe("generated files", () => {
   test("a row for every line of options.def", () => {
     const lines = readFileSync(join(root, "csrc/train/options.def"), "utf8")
       .split("\n")
-      .filter((line) => /^(INT|REAL|BOOL|ENUM)\(/.test(line));
+      .filter((line) => /^(INT|REAL|BOOL|ENUM|TEXT)\(/.test(line));
     expect(OPTION_ROWS.map((row) => row.path)).toEqual(lines.map((line) => /"([^"]+)"/.exec(line)?.[1]));
   });
 
