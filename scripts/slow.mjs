@@ -14,6 +14,7 @@ const campaigns = [
   ["lifetime", []],
   ["faults", ["strace"]],
   ["ledger", []],
+  ["lab-kill", []],
   ["plants", []],
   ["compare", ["git"]],
   ["interop", ["python3", "python3-venv"]],

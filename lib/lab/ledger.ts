@@ -91,7 +91,7 @@ export interface RunRecord {
   readonly attempts: number;
   /** Attempts begun, interrupted ones included. */
   readonly claims: number;
-  /** Attempts whose owner was gone before they ended. */
+  /** Attempts whose owner was gone before they ended, or reported anything: those that made no progress. */
   readonly lost: number;
   /** The last outcome that was told; a success for a run that is done. */
   readonly outcome: Outcome | null;
@@ -534,7 +534,9 @@ export class Ledger {
     const sql = `
       SELECT r.event AS event, r.arm, r.seed, r.state, r.claims, r.attempts, r.reason, l.owner, l.worker,
         (SELECT count(*) FROM attempts a WHERE a.study = r.study AND a.arm = r.arm AND a.seed = r.seed
-         AND a.state = 'released' AND a.reason = '${GONE}') AS lost,
+         AND a.state = 'released' AND a.reason = '${GONE}'
+         AND NOT EXISTS (SELECT 1 FROM reports p WHERE p.study = a.study AND p.arm = a.arm AND p.seed = a.seed
+           AND p.attempt = a.attempt)) AS lost,
         (SELECT a.outcome FROM attempts a WHERE a.study = r.study AND a.arm = r.arm AND a.seed = r.seed
          AND a.outcome IS NOT NULL ORDER BY a.attempt DESC LIMIT 1) AS outcome
       FROM runs r

@@ -28,7 +28,7 @@ export interface RunId {
 /** What is known of a run. */
 export interface RunRecord extends RunId {
   readonly state: "waiting" | "running" | "done" | "failed";
-  /** How often it was begun; how many of these attempts ended in a failure of their own, and died with their runner. */
+  /** How often it was begun; how many of these attempts failed by themselves, and died with their runner at once. */
   readonly attempts: number;
   readonly failures: number;
   readonly lost: number;

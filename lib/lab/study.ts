@@ -79,7 +79,7 @@ const POLL_MS = 1000;
 /** Reports go to the ledger in batches: one transaction each. */
 const REPORTS_MS = 250;
 
-/** Attempts that may die with their runner: a run that brings it down each time must end. */
+/** Attempts that may die with their runner before their first report: a run that brings it down each time must end. */
 const LOST_LIMIT = 20;
 
 /** One run at work in this process. */

@@ -82,8 +82,15 @@ export class Control {
     writeSync(this.#file, Buffer.alloc(992), 0, 992, 32);
   }
 
+  /** How many calls were counted since {@link watch}, and made to fail: of several processes at once, too. */
+  counts() {
+    const header = Buffer.alloc(LOG_AT);
+    readSync(this.#file, header, 0, LOG_AT, 0);
+    return { count: header.readUInt32LE(16), hits: header.readUInt32LE(20) };
+  }
+
   /**
-   * What was counted since {@link watch}. A call's path is the one that it makes or changes.
+   * What was counted since {@link watch}, in one process. A call's path is the one that it makes or changes.
    *
    * @returns {{ count: number, hits: number, calls: Call[] }}
    */
