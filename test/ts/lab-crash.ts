@@ -44,13 +44,13 @@ const SELF_PLAY = {
   name: "self-play",
   objective: "selfplay",
   metric: { name: "evaluation.certificate.sampled.exploitability", goal: "minimize" },
-  budget: { iterations: 40 },
+  budget: { iterations: 200 },
   baseline: {
     config: {
       game: { name: "tictactoe" },
       rollout: { games: 64 },
       net: { width: 16, depth: 1 },
-      run: { threads: 1, evaluateEvery: 10 },
+      run: { threads: 1, evaluateEvery: 50 },
     },
   },
   proposals: { still: { change: { ppo: { lr: 1e-6 } }, hypothesis: "It hardly moves." } },
@@ -58,7 +58,7 @@ const SELF_PLAY = {
   noise: { runs: 2 },
 };
 
-const STEPS: Readonly<Record<string, number>> = { module: 10, "self-play": 40 };
+const STEPS: Readonly<Record<string, number>> = { module: 10, "self-play": 200 };
 
 export type StudyName = "module" | "self-play";
 
@@ -240,7 +240,8 @@ export async function crash(
       const pid = victim.child.pid!;
       const workers = workersOf(new Set([pid]));
       const worker = workers[Math.floor(draw() * workers.length)];
-      const chosen = kind < 0.1 ? "interrupt" : kind < 0.5 ? "runner" : kind < 0.75 ? "worker" : "both";
+      const interrupts = name === "self-play" ? 0.3 : 0.1;
+      const chosen = kind < interrupts ? "interrupt" : kind < 0.5 ? "runner" : kind < 0.75 ? "worker" : "both";
       if (worker === undefined && chosen === "worker") continue;
       if (worker !== undefined && (chosen === "worker" || chosen === "both")) kill(worker);
       if (chosen === "runner" || chosen === "both") victim.child.kill("SIGKILL");
