@@ -30,12 +30,15 @@ const plants = [
     what: "advantages that flow from one game into the one before it",
     test: "test_collect",
     edits: [
-      ["csrc/kernels/gae.k.h", "    int next_player[2] = {-1, -1};", ""],
-      ["csrc/kernels/gae.k.h", "    real next_value[2] = {0, 0}, next_advantage[2] = {0, 0};", ""],
       [
         "csrc/kernels/gae.k.h",
-        "  FOR_GRID(g, args->games) {\n    const int64_t base",
-        "  int next_player[2] = {-1, -1};\n  real next_value[2] = {0, 0}, next_advantage[2] = {0, 0};\n  FOR_GRID(g, args->games) {\n    const int64_t base",
+        "    real next_value[2] = {0, 0}, next_advantage[2] = {0, 0};\n    int next_player[2] = {-1, -1};\n",
+        "",
+      ],
+      [
+        "csrc/kernels/gae.k.h",
+        "  const real gamma = (real)args->gamma, lambda = (real)args->lambda;\n  FOR_GRID(g, args->games) {\n    const int64_t base = g * args->max_plies;\n    const int outcome = outcomes[g];\n    // By chain: the value",
+        "  const real gamma = (real)args->gamma, lambda = (real)args->lambda;\n  int next_player[2] = {-1, -1};\n  real next_value[2] = {0, 0}, next_advantage[2] = {0, 0};\n  FOR_GRID(g, args->games) {\n    const int64_t base = g * args->max_plies;\n    const int outcome = outcomes[g];\n    // By chain: the value",
       ],
     ],
   },
@@ -64,8 +67,8 @@ const plants = [
     edits: [
       [
         "csrc/train/collect.c",
-        "        if (opponent > 0) move(run, play, listed, 1, &moved[1]);",
-        "        static int turn;\n        if (opponent > 0) bw_opponents_load(run, turn++ % run->member_count);\n        if (opponent > 0) move(run, play, listed, 1, &moved[1]);",
+        "        if (opponent > 0) move(run, play, other, listed, 1, &moved[1]);",
+        "        static int turn;\n        if (opponent > 0) bw_opponents_load(run, turn++ % run->member_count);\n        if (opponent > 0) move(run, play, other, listed, 1, &moved[1]);",
       ],
     ],
   },
