@@ -4,7 +4,7 @@ import { createLogUpdate } from "log-update";
 import type { Study, StudyEvent } from "../lab/index.js";
 import type { Output } from "./output.js";
 import { duration, table } from "./report.js";
-import { figure, plural, VERDICT_HEAD, verdictRow } from "./study-text.js";
+import { figure, plural, reachText, VERDICT_HEAD, verdictRow } from "./study-text.js";
 
 /** Milliseconds between drawings. */
 const REDRAW_MS = 200;
@@ -59,7 +59,10 @@ export class LiveStudy {
         this.#say(`${event.arm}, seed ${event.seed}: taken over from a process that is gone`, true);
         break;
       case "noise":
-        this.#say(`noise: standard deviation ${figure(event.floor.deviation)} of ${event.floor.runs} runs`, true);
+        this.#say(
+          `noise: standard deviation ${figure(event.floor.deviation)} of ${event.floor.runs} runs; ${reachText(event.floor, this.#study.spec)}`,
+          true,
+        );
         break;
       case "verdict":
         this.#verdicts.set(event.verdict.name, event.verdict);

@@ -1,6 +1,6 @@
 // Studies as text for people.
 
-import type { Exploration, StudyState, StudySummary, Verdict } from "../lab/index.js";
+import type { Exploration, NoiseFloor, StudyState, StudySummary, Verdict } from "../lab/index.js";
 import { bytes, count, duration, table } from "./report.js";
 
 /** A figure with as many digits as say something. */
@@ -54,16 +54,22 @@ export function armText({ name, spec, arms }: StudyState): string {
   return `${text}\n`;
 }
 
+/** What a study's pairs can show, with the noise that there is. */
+export function reachText({ detectable, pairsForDelta }: NoiseFloor, { seeds, metric }: StudyState["spec"]): string {
+  const { delta } = metric;
+  const shown = detectable === null ? "no gain" : `a gain of ${figure(detectable)} four times out of five`;
+  const needed =
+    delta !== null && pairsForDelta !== null ? `; a gain of ${figure(delta)} needs ${pairsForDelta} pairs` : "";
+  return `${seeds.max} pairs can show ${shown}${needed}`;
+}
+
 export function noiseText({ noise, spec }: StudyState): string {
   if (!noise) return "";
-  let text =
+  return (
     `Noise, from ${noise.runs} runs of the baseline with different seeds: mean ${figure(noise.mean)}, standard ` +
     `deviation ${figure(noise.deviation)} (95% interval ${noise.deviationInterval.map(figure).join(" to ")})\n` +
-    `  ${spec.seeds.max} pairs can show a gain of ${figure(noise.detectable)} four times out of five`;
-  const { delta } = spec.metric;
-  if (delta !== null && noise.pairsForDelta !== null)
-    text += `; a gain of ${figure(delta)} needs ${noise.pairsForDelta} pairs`;
-  return `${text}\n\n`;
+    `  ${reachText(noise, spec)}\n\n`
+  );
 }
 
 export function verdictRow(verdict: Verdict): string[] {

@@ -8,7 +8,6 @@ import { launcher, shellWord } from "./context.js";
 import { integer } from "./load.js";
 import { usage } from "./output.js";
 import { table } from "./report.js";
-import { LiveStudy } from "./study-live.js";
 import {
   armText,
   costText,
@@ -265,14 +264,25 @@ async function work(
   const started = performance.now();
   try {
     const before = study.state();
-    await output.emit({ type: "study", name: study.name, lab: study.lab, spec: study.spec, runs: before.runs.length });
+    const { undecidable } = before;
+    await output.emit({
+      type: "study",
+      name: study.name,
+      lab: study.lab,
+      spec: study.spec,
+      runs: before.runs.length,
+      undecidable,
+    });
     output.note(
       `study ${study.name} in ${study.lab}: ${plural(Object.keys(study.spec.proposals).length, "proposal")}\n`,
     );
+    if (undecidable !== null && !before.finished) output.warn(`seeds.max: ${undecidable}`);
     for (const problem of study.damage) {
       await output.emit({ type: "damage", ...problem });
       output.warn(`the lab is damaged: ${problemText(problem)}; what the study is built on is whole`);
     }
+    // Loading what draws on terminals takes a fifth of the command's start, and only this needs it.
+    const { LiveStudy } = await import("./study-live.js");
     const live = new LiveStudy(output, study);
     try {
       for await (const event of study.run({ workers, signal })) {

@@ -88,9 +88,9 @@ export async function checkObjective(source: ObjectiveSource): Promise<void> {
       args,
       { windowsHide: true, timeout: PROBE_MS, killSignal: "SIGKILL" },
       (error, stdout) => {
-        if (!error) return resolve();
-        // The module may have printed something before.
+        // The module may have printed something before, or have ended the process itself.
         const last = stdout.slice(stdout.lastIndexOf("\n") + 1);
+        if (!error && last === "loaded") return resolve();
         const told = last.startsWith("{") ? (JSON.parse(last) as { message: string; path?: string }) : null;
         const message = told?.message ?? `the objective's module ${source.module} ends the process that loads it`;
         const path = told?.path ?? "objective.module";

@@ -5,7 +5,7 @@ import type { ObjectiveSource } from "./task.js";
 
 try {
   await load(JSON.parse(process.argv[2]!) as ObjectiveSource);
-  process.exit(0);
+  process.stdout.write("\nloaded", () => process.exit(0));
 } catch (error) {
   const { message, path } = error as { message: string; path?: string };
   process.stdout.write(`\n${JSON.stringify({ message, path })}`, () => process.exit(1));

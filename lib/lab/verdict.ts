@@ -7,7 +7,7 @@ import {
   conditionalEstimate,
   DEFAULT_FUTILITY,
   decide,
-  leastPairs,
+  firstAbleLook,
   normalQuantile,
   probabilityOfImprovement,
   repeatedInterval,
@@ -50,16 +50,37 @@ export interface Verdict {
   readonly sentence: string;
 }
 
-/** The share of alpha that a comparison has. */
-function designOf(spec: Spec, comparison: Comparison): SequentialDesign {
-  const { min, max } = spec.seeds;
+/** What a comparison is judged by: it has a share of alpha. */
+function designOf(
+  { seeds: { min, max }, alpha, family }: Pick<Spec, "seeds" | "alpha" | "family">,
+  { side, futility }: Pick<Comparison, "side" | "futility">,
+): SequentialDesign {
   return {
-    alpha: alphaOf(spec.alpha, { planned: spec.family }, 1),
-    side: comparison.side,
+    alpha: alphaOf(alpha, { planned: family }, 1),
+    side,
     maxPairs: max,
     looks: Array.from({ length: max - min + 1 }, (_, i) => min + i),
-    futility: comparison.futility ? DEFAULT_FUTILITY : null,
+    futility: futility ? DEFAULT_FUTILITY : null,
   };
+}
+
+/**
+ * Why no comparison of a study can be decided, whatever its runs come to; null where they can.
+ *
+ * @param side - of its comparisons: `greater` for those of {@link Study.keepOrRevert}
+ */
+export function undecidable(
+  spec: Pick<Spec, "seeds" | "alpha" | "family">,
+  side: Comparison["side"] = "two",
+): string | null {
+  const able = (max: number) =>
+    firstAbleLook(designOf({ ...spec, seeds: { ...spec.seeds, max } }, { side, futility: false })) !== null;
+  const { min, max } = spec.seeds;
+  if (able(max)) return null;
+  const shared = spec.family === 1 ? "" : `, shared among ${spec.family} proposals`;
+  const wanted = Array.from({ length: 1000 - min + 1 }, (_, i) => min + i).filter(able);
+  const range = wanted.length === 0 ? "" : `; it takes ${wanted[0]} to ${wanted.at(-1)}`;
+  return `${max} pairs can decide nothing at alpha ${spec.alpha}${shared}${range}`;
 }
 
 /** Where the pairs of a comparison decide it: the first look at which one of the rules holds. */
@@ -131,11 +152,14 @@ function decided(spec: Spec, comparison: Comparison, pairs: readonly Pair[]) {
     baseline: pairs.filter((pair) => pair.baseline === null).length,
     proposal: pairs.filter((pair) => pair.proposal === null).length,
   };
-  const fails = failures.proposal > failures.baseline;
+  const { baseline, proposal } = failures;
+  // What is left of an arm are its lucky seeds.
+  const fails = proposal > baseline ? "proposal" : baseline > proposal ? "baseline" : null;
   const usedUp = pairs.length >= spec.seeds.max;
   let stop = stopOf(gains, design, spec.metric.delta);
-  if (stop && fails && (stop.verdict === "better" || stop.verdict === "equivalent")) {
-    const reason = `${failures.proposal} of its runs failed, ${failures.baseline} of the baseline's`;
+  const favoured = { proposal: "better", baseline: "worse" } as const;
+  if (stop && fails && (stop.verdict === favoured[fails] || stop.verdict === "equivalent")) {
+    const reason = `${proposal} of its runs failed, ${baseline} of the baseline's`;
     stop = usedUp ? { ...stop, verdict: "undecided", reason } : null;
   }
   return { design, whole, gains, failures, usedUp, stop };
@@ -151,8 +175,8 @@ export function isFinal(spec: Spec, comparison: Comparison, pairs: readonly Pair
  * Judges a comparison by the pairs whose runs have ended. The same pairs give the same verdict, whatever the order in
  * which they ended.
  *
- * Pairs with a failed run say nothing about the gain, but a proposal of which more runs fail than of the baseline is
- * never called better or equivalent: its gain would be that of its lucky seeds.
+ * Pairs with a failed run say nothing about the gain, but the arm of which more runs fail is never called the better one,
+ * nor both equivalent: the gain would be that of its lucky seeds.
  */
 export function judge(spec: Spec, comparison: Comparison, pairs: readonly Pair[]): Verdict {
   const { name, baseline, proposal } = comparison;
@@ -182,11 +206,11 @@ export function judge(spec: Spec, comparison: Comparison, pairs: readonly Pair[]
 }
 
 /** Why pairs that are used up have decided nothing. */
-function reasonOf(used: readonly number[], ran: number, spec: Spec, { alpha, side }: SequentialDesign): string {
-  const least = leastPairs(alpha, side);
+function reasonOf(used: readonly number[], ran: number, spec: Spec, { side }: SequentialDesign): string {
   if (used.length === 0) return "no pair has two values";
   if (used.length < ran) return `${ran - used.length} of ${ran} pairs had a failed run`;
-  if (used.length < least) return `${used.length} pairs cannot decide at this alpha: it takes at least ${least}`;
+  const never = undecidable(spec, side);
+  if (never !== null) return never;
   return spec.metric.delta === null
     ? `all ${ran} pairs are used up, and the interval holds 0`
     : `all ${ran} pairs are used up, and the interval holds 0 and more than delta`;

@@ -14,7 +14,7 @@ import {
 } from "./schedule.js";
 import { BASELINE, type Spec } from "./spec.js";
 import type { Config, Report } from "./task.js";
-import { isFinal, judge, type Verdict } from "./verdict.js";
+import { isFinal, judge, undecidable, type Verdict } from "./verdict.js";
 
 /** A setting that a study runs. */
 export interface Arm {
@@ -36,6 +36,8 @@ export interface StudyState {
   /** Null before two A/A runs are done. */
   readonly noise: NoiseFloor | null;
   readonly verdicts: readonly Verdict[];
+  /** Why its pairs can decide nothing, whatever the runs come to; null where they can. */
+  readonly undecidable: string | null;
   /** Whether there is nothing left to run. */
   readonly finished: boolean;
 }
@@ -152,6 +154,7 @@ export class StudyView {
       runs: this.runs(),
       noise: this.noise(records),
       verdicts,
+      undecidable: undecidable(this.spec, comparisons.some(({ side }) => side === "two") ? "two" : "greater"),
       finished: wantedRuns(this.spec, BASELINE, open, records).next().done === true,
     };
   }

@@ -128,7 +128,21 @@ describe("study run", () => {
     expect(end.stdout).toMatch(/\d+ runs, 0 failed/);
     expect(end.stderr).toContain("study tiny in");
     expect(end.stderr).toMatch(/baseline, seed \d+: [\d.]+ in /);
+    expect(end.stderr).toMatch(
+      /noise: standard deviation [\d.]+ of \d+ runs; 8 pairs can show a gain of [\d.]+ four times/,
+    );
+    expect(end.stderr).not.toContain("warning");
     expect(end.stdout).not.toContain("seed 1:");
+  });
+
+  test("warns before the first run where the pairs can decide nothing", async () => {
+    const here = place({ seeds: { max: 3 } });
+    const end = await study("run", here, here.file);
+    expect(end.code, end.stderr).toBe(0);
+    const warning = "bellows: warning: seeds.max: 3 pairs can decide nothing at alpha 0.05; it takes 6 to 1000";
+    expect(end.stderr.indexOf(warning), end.stderr).toBeGreaterThan(-1);
+    expect(end.stderr.indexOf(warning)).toBeLessThan(end.stderr.indexOf("baseline, seed"));
+    expect(end.stderr).toMatch(/of \d+ runs; 3 pairs can show no gain/);
   });
 
   test("finds the objective from the study's file, and goes on where all of it was moved to", async () => {
@@ -414,6 +428,7 @@ describe("bad input", () => {
       [OBJECTIVE, "missing", /"missing"/],
       [OBJECTIVE, "number", /number/],
       ["import './nowhere.mjs';", undefined, /nowhere/],
+      ["process.exit(0);", undefined, /ends the process/],
       ["const = 3;", undefined, /SyntaxError|Unexpected|Missing/],
     ] as const) {
       const here = place({ objective: { module: "./objective.mjs", ...(export_ && { export: export_ }) } });

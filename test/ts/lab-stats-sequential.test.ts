@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import {
   alphaOf,
   decide,
+  firstAbleLook,
   leastPairs,
   normalQuantile,
   pairedSequentialTest,
@@ -14,6 +15,7 @@ import {
   type SequentialDesign,
   type Spending,
   sequentialP,
+  smallestGain,
   spent,
 } from "../../lib/lab/stats/index.js";
 import { signVectors } from "../../lib/lab/stats/sign-vectors.js";
@@ -121,6 +123,29 @@ describe("false crossings", () => {
         design,
       ).crossed,
     ).toBe(null);
+  });
+
+  test("knows from which look on it can cross, and whether ever", () => {
+    const designs: [alpha: number, side: "two" | "greater", min: number, maxPairs: number, first: number | null][] = [
+      [0.025, "two", 3, 8, 7],
+      [0.025, "two", 3, 16, 9],
+      [0.001, "two", 3, 16, 12],
+      [0.025, "two", 3, 6, null],
+      [0.025, "two", 12, 16, 12],
+      [0.05 / 200, "two", 3, 8, null],
+      [0.05 / 200, "greater", 3, 100, 25],
+      // Below what a sample of sign vectors can tell, though they are more than needed.
+      [0.05 / 2000, "two", 3, 34, 19],
+      [0.05 / 2000, "two", 3, 40, null],
+    ];
+    for (const [alpha, side, min, maxPairs, first] of designs) {
+      const looks = Array.from({ length: maxPairs - min + 1 }, (_, i) => min + i);
+      const design: SequentialDesign = { alpha, side, maxPairs, looks, futility: null };
+      const { crossed, pairs } = decide(new Array(maxPairs).fill(1), design);
+      expect([alpha, maxPairs, firstAbleLook(design)]).toEqual([alpha, maxPairs, first]);
+      expect([alpha, maxPairs, crossed && pairs]).toEqual([alpha, maxPairs, first]);
+      expect(smallestGain({ alpha, side, sd: 1, maxPairs, looks }) < Number.POSITIVE_INFINITY).toBe(first !== null);
+    }
   });
 });
 

@@ -157,6 +157,37 @@ describe("runs that fail", () => {
     expect(large!.interval[0]).toBeGreaterThan(0);
     expect(large!.sentence).toContain("failed");
   });
+
+  test("nor worse: a baseline that fails more often than the proposal is not called the better one", async () => {
+    // Where the baseline would be bad it fails; what is left of it is better than the proposal, which never fails.
+    const fragile: Objective = async (config, context) => {
+      if (config.gain === 0 && context.seed % 5 === 0) throw new Error("diverged");
+      return noisy(config, context);
+    };
+    const proposals = { low: { change: { gain: -5 }, hypothesis: "five deviations less", seeds: "own" as const } };
+    using study = await Study.open(studyOf({ attempts: 1, proposals }), { lab: null, objective: fragile });
+    await all(study);
+    const [low] = study.state().verdicts;
+    expect(low).toMatchObject({ verdict: "undecided", final: true, ran: 16, failures: { proposal: 0 } });
+    expect(low!.failures.baseline).toBeGreaterThan(0);
+    expect(low!.interval[1]).toBeLessThan(0);
+    expect(low!.sentence).toContain("of the baseline's");
+  });
+});
+
+test("tells before the first run where its pairs can decide nothing", async () => {
+  const why = async (more: Partial<StudySpec>) => {
+    using study = await Study.open(studyOf(more), { lab: null, objective: noisy });
+    return study.state().undecidable;
+  };
+  expect(await why({})).toBe(null);
+  expect(await why({ seeds: { max: 8 }, family: 200 })).toBe(
+    "8 pairs can decide nothing at alpha 0.05, shared among 200 proposals; it takes 13 to 1000",
+  );
+  expect(await why({ seeds: { max: 40 }, family: 2000 })).toMatch(/; it takes 17 to 34$/);
+  // One side needs one pair less.
+  expect(await why({ seeds: { max: 5 }, family: 1, proposals: {} })).toBe(null);
+  expect(await why({ seeds: { max: 4 }, family: 1, proposals: {} })).toMatch(/at alpha 0.05; it takes 5 to 1000$/);
 });
 
 describe("keep or revert", () => {

@@ -167,3 +167,30 @@ describe("csrc/sources.json", () => {
     expect([...listed].sort()).toEqual(files.filter((path) => /\.(c|cc)$/.test(path)));
   });
 });
+
+/** The packages that are loaded with a module of lib, by it or by what it imports; types and `import()` aside. */
+function packagesOf(entry: string): string[] {
+  const packages = new Set<string>();
+  const seen = new Set<string>();
+  const visit = (path: string) => {
+    if (seen.has(path)) return;
+    seen.add(path);
+    const text = readFileSync(join(root, path), "utf8");
+    for (const [, clause = "", name = ""] of text.matchAll(/^(?:import|export)\s([^;]*?)from\s+"([^"]+)";/gm)) {
+      if (/^type\s/.test(clause)) continue;
+      if (name.startsWith(".")) visit(posix.join(posix.dirname(path), name.replace(/\.js$/, ".ts")));
+      else if (!name.startsWith("node:")) packages.add(name.split("/")[0]!);
+    }
+  };
+  visit(entry);
+  return [...packages].sort();
+}
+
+test("self-play and the command start without what only studies need", () => {
+  const lab = ["libsql", "zod"];
+  expect(packagesOf("lib/lab/index.ts")).toEqual(expect.arrayContaining(lab));
+  expect(packagesOf("lib/cli/main.ts")).toContain("commander");
+  for (const entry of ["lib/index.ts", "lib/cli/main.ts"]) {
+    for (const name of [...lab, "log-update"]) expect(packagesOf(entry), entry).not.toContain(name);
+  }
+});

@@ -40,6 +40,7 @@ export {
   DEFAULT_SPENDING,
   type Decision,
   decide,
+  firstAbleLook,
   type GainInterval,
   type Look,
   pairedSequentialTest,

@@ -4,6 +4,7 @@ import { chiSquareQuantile, normalQuantile } from "./distributions.js";
 import { normalLimit } from "./group-sequential.js";
 import { meanOf, varianceOf } from "./moments.js";
 import { DEFAULT_SPENDING, type SequentialDesign } from "./sequential.js";
+import { leastShare } from "./sign-vectors.js";
 import { spent } from "./spending.js";
 
 /** How far a metric strays by itself. */
@@ -58,7 +59,7 @@ export interface PowerQuestion {
 
 /**
  * The smallest true gain that a {@link pairedSequentialTest} of up to `maxPairs` pairs, without futility, finds with
- * the given power, in the metric's unit; infinite where there are fewer pairs than {@link leastPairs}.
+ * the given power, in the metric's unit; infinite where it can find none, as with fewer pairs than {@link leastPairs}.
  *
  * An approximation for normal noise: (z / sqrt(n - z^2) + z(power) / sqrt(n)) sd is what a sign-flip test of n pairs
  * needs (its sum is compared with z times the root of the sum of squares, which holds the gain too); it is multiplied by
@@ -74,7 +75,7 @@ export function smallestGain(question: PowerQuestion & Pick<SequentialDesign, "m
   const level = side === "two" ? alpha / 2 : alpha;
   const z = normalQuantile(1 - level);
   if (n < leastPairs(alpha, side) || n <= z * z) return Number.POSITIVE_INFINITY;
-  const able = (looks ?? evenly(n)).filter((pairs) => spent(spending, level, pairs / n) * 2 ** pairs >= 1);
+  const able = (looks ?? evenly(n)).filter((pairs) => spent(spending, level, pairs / n) >= leastShare(pairs, n, level));
   if (able.length === 0) return Number.POSITIVE_INFINITY;
   const limit = normalLimit({ alpha: level, times: able.map((pairs) => pairs / n), spending });
   const beta = normalQuantile(power);

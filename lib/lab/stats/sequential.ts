@@ -1,6 +1,6 @@
 import { checkNumber, checkNumbers, checkWord, type Numbers, refuse } from "./check.js";
 import { checkFutility, conditionalPower, type Futility } from "./futility.js";
-import { type SignVectors, signVectors } from "./sign-vectors.js";
+import { leastShare, type SignVectors, signVectors } from "./sign-vectors.js";
 import { checkSpending, type Spending, spent } from "./spending.js";
 
 /** `greater` asks only whether the gain is above 0; `two` also whether it is below. */
@@ -152,6 +152,17 @@ export function pairedSequentialTest(design: SequentialDesign): SequentialTest {
 /** {@link pairedSequentialTest} replayed from the start: what the data say, look by look, up to the first crossing. */
 export function decide(differences: Numbers, design: SequentialDesign): Decision {
   return pairedSequentialTest(design).look(differences);
+}
+
+/**
+ * The first number of pairs at which a design can cross at all: that of pairs which all agree in sign. Null where it
+ * never can, whatever the gain: too few pairs for its alpha, or, with an alpha below a hundred-thousandth, so many that
+ * their sign vectors are sampled.
+ */
+export function firstAbleLook(design: SequentialDesign): number | null {
+  const { level, looks, maxPairs, spending } = planOf("firstAbleLook", design);
+  const able = (pairs: number) => spent(spending, level, pairs / maxPairs) >= leastShare(pairs, maxPairs, level);
+  return looks.find(able) ?? null;
 }
 
 /**

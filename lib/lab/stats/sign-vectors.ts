@@ -37,6 +37,12 @@ export function signVectors(pairs: number, level: number, seed: number): SignVec
   return count < LISTED ? listed(count + 1) : sampled(pairs, seed);
 }
 
+/** The smallest share that one sign vector is of, after `pairs` of the up to `most` pairs of a test: no less can be taken. */
+export function leastShare(pairs: number, most: number, level: number): number {
+  const listable = Math.floor(level * 2 ** most) < LISTED;
+  return Math.max(2 ** -pairs, listable ? 0 : 1 / SAMPLED);
+}
+
 /**
  * Exact. Of the vectors that are not taken only the `capacity` smallest flipped sums are kept, in order; those of one
  * more pair are the merge of the list and of the list plus the pair's size. None that a later look could take is lost:
