@@ -322,11 +322,12 @@ export class Study implements Disposable {
         if (now - lastLook >= POLL_MS) {
           lastLook = now;
           changed = true;
+          // First our own: after a sleep of the machine their leases are over, and not every system can tell whose they are.
+          for (const job of jobs.values()) if (!this.#ledger.renew(job.claim)) job.abort.abort(lost(job.claim));
           for (const { claim, worker } of this.#ledger.takeOver()) {
             if (worker) killWorker(worker);
             if (claim.study === this.name) yield { type: "takeover", arm: claim.arm, seed: claim.seed };
           }
-          for (const job of jobs.values()) if (!this.#ledger.renew(job.claim)) job.abort.abort(lost(job.claim));
         }
         if (now - lastFlush >= REPORTS_MS) {
           lastFlush = now;
