@@ -26,9 +26,11 @@ export type {
 export { type MatchArguments, type MatchGame, type MatchResult, playMatch } from "./match/match.js";
 export { type OpeningArguments, randomOpenings } from "./match/openings.js";
 export { Player, type PlayerSpec, type PolicyPlayer, parseReferencePlayer } from "./match/player.js";
+export { playRoundRobin, type RoundRobinArguments } from "./match/round-robin.js";
 export * from "./names.gen.js";
 export { resolveOptions } from "./options.js";
 export type { MemoryRoof, ProfileRow, Roof } from "./profile.js";
+export * from "./ratings/index.js";
 export { type LoadArguments, type Plan, SelfPlay, type TensorInfo, type TrainArguments } from "./selfplay.js";
 export {
   Connect4Solver,
