@@ -26,6 +26,7 @@ export type {
 export { type MatchArguments, type MatchGame, type MatchResult, playMatch } from "./match/match.js";
 export { type OpeningArguments, randomOpenings } from "./match/openings.js";
 export { Player, type PlayerSpec, type PolicyPlayer, parseReferencePlayer } from "./match/player.js";
+export { type Pool, type PoolMember, readPool, writePool } from "./match/pool.js";
 export { playRoundRobin, type RoundRobinArguments } from "./match/round-robin.js";
 export * from "./names.gen.js";
 export { resolveOptions } from "./options.js";

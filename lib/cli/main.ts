@@ -10,6 +10,7 @@ import { Output } from "./output.js";
 import { registerPlan } from "./plan.js";
 import { registerPlay } from "./play.js";
 import { registerPolicy } from "./policy.js";
+import { registerRate } from "./rate.js";
 import { registerRoofline } from "./roofline.js";
 import { registerSolve } from "./solve.js";
 import { registerStudy } from "./study.js";
@@ -19,6 +20,7 @@ import { registerTrain } from "./train.js";
 const commands = [
   registerTrain,
   registerEval,
+  registerRate,
   registerPlay,
   registerPolicy,
   registerSolve,

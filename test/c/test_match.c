@@ -362,18 +362,32 @@ typedef struct net {
 } net;
 
 static net make_net(const char* game, const char* kind, const char* width, const char* depth, const char* seed) {
-  const test_option options[] = {{"net.kind", kind},
-                                 {"net.width", width},
-                                 {"net.depth", depth},
-                                 {"run.seed", seed},
-                                 {"net.value", strcmp(kind, "mlp") ? "wdl" : "scalar"},
+  const test_option options[] = {{"net.kind", kind},   {"net.width", width},
+                                 {"net.depth", depth}, {"run.seed", seed},
+                                 {"ppo.lr", "0.01"},   {"net.value", strcmp(kind, "mlp") ? "wdl" : "scalar"},
                                  {NULL, NULL}};
   net n = {.spec = {.kind = "policy", .config = test_config(game, options), .temperature = 1}};
   REQUIRE(bw_selfplay_create(&n.spec.config, &n.run, NULL) == BW_OK);
-  for (int i = 0; i < 3; ++i) {
-    bw_iteration iteration;
-    REQUIRE(bw_selfplay_iterate(n.run, 0, &iteration, NULL) == BW_OK);
+  // Larger weights, so that other positions get other moves.
+  uint8_t* bytes = NULL;
+  size_t size = 0;
+  bw_safetensors file;
+  REQUIRE(bw_selfplay_save(n.run, false, NULL, 0, &bytes, &size, NULL) == BW_OK);
+  REQUIRE(bw_safetensors_parse(bytes, size, &file, NULL) == BW_OK);
+  for (int i = 0; i < file.tensor_count; ++i) {
+    const bw_tensor tensor = bw_safetensors_tensor(&file, i);
+    if (!strstr(tensor.name, ".weight")) continue;
+    for (size_t k = 0; k < tensor.bytes / sizeof(float); ++k) {
+      uint8_t* at = bytes + ((const uint8_t*)tensor.data - bytes) + k * sizeof(float);
+      float weight;
+      memcpy(&weight, at, sizeof weight);
+      weight *= 16;
+      memcpy(at, &weight, sizeof weight);
+    }
   }
+  bw_safetensors_free(&file);
+  REQUIRE(bw_selfplay_load(n.run, bytes, size, NULL) == BW_OK);
+  free(bytes);
   const bool whole = seed[0] == '1';  // a checkpoint or a policy file: both hold the weights
   const bw_status status = whole ? bw_selfplay_save(n.run, false, NULL, 0, &n.file, &n.spec.file_bytes, NULL)
                                  : bw_selfplay_save_policy(n.run, NULL, 0, &n.file, &n.spec.file_bytes, NULL);
@@ -415,6 +429,31 @@ static void test_policies(void) {
                 kept[0].moves[g * MOVES + i], game->symbol(best));
       snprintf(moves + length, sizeof moves - (size_t)length, "%c", kept[0].moves[g * MOVES + i]);
     }
+  }
+  // Two thousand positions at once: none gets what was computed for another one.
+  static char texts[MAX_GAMES / 2][5];
+  static const char* many[MAX_GAMES / 2];
+  for (int i = 0; i < MAX_GAMES / 2; ++i) {
+    for (int k = 0, rest = i; k < 4; ++k, rest /= 7) texts[i][k] = (char)('1' + rest % 7);
+    many[i] = texts[i];
+  }
+  request = request_of("connect4", a.spec, spec("random", 0), MAX_GAMES);
+  request.openings = many;
+  request.opening_count = MAX_GAMES / 2;
+  run(&request, &kept[0]);
+  int chosen[7] = {0};
+  for (int g = 0; g < MAX_GAMES; g += 2) {
+    float logits[7], probabilities[7], value;
+    int terminal, best = 0;
+    REQUIRE(bw_selfplay_policy(a.run, many[g / 2], logits, probabilities, &value, &terminal, NULL) == BW_OK);
+    for (int action = 1; action < 7; ++action) {
+      if (probabilities[action] > probabilities[best]) best = action;
+    }
+    CHECK_EQ_INT(kept[0].moves[g * MOVES], game->symbol(best));
+    ++chosen[best];
+  }
+  for (int action = 0; action < 7; ++action) {  // else the check says little
+    CHECK_MSG(chosen[action] < MAX_GAMES / 2 - 50, "column %d in %d positions", action, chosen[action]);
   }
   // Samples have the policy's shares, sharper ones at a lower temperature.
   for (int i = 0; i < 2; ++i) {

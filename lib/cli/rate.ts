@@ -1,0 +1,349 @@
+import cliProgress from "cli-progress";
+import type { Command } from "commander";
+import { type MatchResult, playMatch } from "../match/match.js";
+import { randomOpenings } from "../match/openings.js";
+import { Player, parseReferencePlayer } from "../match/player.js";
+import { ladderPath, type Pool, readPool, writePool } from "../match/pool.js";
+import { matchSeed, playRoundRobin } from "../match/round-robin.js";
+import { GAME_NAMES, type GameName, PLAYER_ROWS } from "../names.gen.js";
+import { bootstrapRatings, type RatingInterval } from "../ratings/bootstrap.js";
+import { bradleyTerry, type PlayerRating } from "../ratings/bradley-terry.js";
+import { cycles } from "../ratings/cycles.js";
+import { type Encounter, encounterOf, type Tally, totalOf } from "../ratings/encounter.js";
+import { fixedPoolRating } from "../ratings/fixed-pool.js";
+import { sequentialElo } from "../ratings/sequential.js";
+import type { Context } from "./context.js";
+import { integer } from "./load.js";
+import { usage } from "./output.js";
+import { table } from "./report.js";
+
+interface RateFlags {
+  readonly game?: string;
+  readonly pool?: string;
+  readonly games: string;
+  readonly plies: string;
+  readonly seed: string;
+  readonly draws: string;
+  readonly threads?: string;
+  readonly save?: string;
+}
+
+/** What --pool takes beside files. */
+const LADDER = "ladder";
+
+const ANCHORS = { random: 1000 };
+
+export function registerRate(program: Command, context: Context): void {
+  const kinds = PLAYER_ROWS.map(({ kind, strength, doc, ...row }) => {
+    const range = strength ? ` (${strength} ${row.min} to ${row.max}, default ${row.default})` : "";
+    return `  ${(strength ? `${kind}:N` : kind).padEnd(14)}${doc}${range}\n`;
+  });
+  program
+    .command("rate")
+    .summary("rate players by games against each other, or against a pool")
+    .description(
+      "Plays games and rates the players, 400 points for a factor of ten, random play at 1000. With --pool each player " +
+        "meets the pool's members, whose ratings stay; without it all meet each other. A checkpoint is two players, " +
+        "reported apart: its most probable moves (argmax) and its samples (sampled).",
+    )
+    .argument("<players...>", "checkpoints, policy files or run directories, and names of the list below")
+    .option("--pool <file>", "a pool with known ratings; `ladder` is the one of players without networks")
+    .option("--games <n>", "games of each two players, half of them with either colour", "100")
+    .option(
+      "--plies <n>",
+      "start each pair of games from a random opening of so many moves, another one each time",
+      "0",
+    )
+    .option("--draws <how>", "half: a draw is half a win; davidson: draws have a probability of their own", "half")
+    .option("--game <name>", `${GAME_NAMES.join(" or ")}; needed where neither a policy nor a pool says it`)
+    .option("--seed <n>", "seed of openings, moves and intervals", "0")
+    .option("--threads <n>", "threads; never changes results")
+    .option("--save <file>", "write the rated players as a pool, for --pool")
+    .option("--json", "one JSON object a line on stdout")
+    .addHelpText(
+      "after",
+      `\nPlayers without a network:\n${kinds.join("")}` +
+        "\nRatings are maximum likelihood (Bradley-Terry). Intervals (95%) are a bootstrap over pairs of games with one\n" +
+        "opening and colours swapped; against a pool also over its members, which says how the rating may differ on\n" +
+        "another pool. Between two deterministic players a repeated game counts once: give them --plies.\n" +
+        "\nExamples:\n" +
+        "  $ bellows rate runs/my-run --pool ladder\n" +
+        "  $ bellows rate runs/a runs/b random alpha-beta:4 --games 400 --plies 4\n",
+    )
+    .action((players: string[], flags: RateFlags) => rate(players, flags, context));
+}
+
+/** A match by who plays first in the game. */
+function byColour(match: MatchResult): { first: Tally; second: Tally } {
+  const tally = (colour: "a" | "b") => {
+    const count = (score: number) => match.games.filter((game) => game.first === colour && game.score === score).length;
+    return { wins: count(1), draws: count(0.5), losses: count(0) };
+  };
+  return { first: tally("a"), second: tally("b") };
+}
+
+async function rate(texts: readonly string[], flags: RateFlags, context: Context): Promise<void> {
+  const games = integer("--games", flags.games, 2, 1e6);
+  if (games % 2)
+    throw usage(
+      `--games is ${games}; it must be even: half with either colour`,
+      "--games",
+      flags.games,
+      "an even number",
+    );
+  const plies = integer("--plies", flags.plies, 0, 64);
+  const seed = integer("--seed", flags.seed, 0, Number.MAX_SAFE_INTEGER);
+  const threads = flags.threads === undefined ? 0 : integer("--threads", flags.threads, 0, 256);
+  if (flags.draws !== "half" && flags.draws !== "davidson") {
+    throw usage(`--draws is ${flags.draws}; it must be half or davidson`, "--draws", flags.draws, "half or davidson");
+  }
+  const players = await playersOf(texts);
+  const file = flags.pool === undefined || flags.pool === LADDER ? null : await readPool(flags.pool);
+  const game = gameOf(players, flags.game, file);
+  const openings = plies === 0 ? [""] : randomOpenings({ game, plies, count: games / 2, seed });
+  const how: How = { game, openings, games, seed, threads, draws: flags.draws, context };
+  const pool = flags.pool === LADDER ? await readPool(ladderPath(game)) : file;
+  if (!pool) await tournament(players, how, flags.save);
+  else if (flags.save !== undefined)
+    throw usage("--save and --pool exclude each other", "--save", flags.save, "one of them");
+  else await againstPool(players, pool, how);
+}
+
+interface How {
+  readonly game: GameName;
+  readonly openings: readonly string[];
+  readonly games: number;
+  readonly seed: number;
+  readonly threads: number;
+  readonly draws: "half" | "davidson";
+  readonly context: Context;
+}
+
+async function playersOf(texts: readonly string[]): Promise<Player[]> {
+  const players: Player[] = [];
+  for (const text of texts) {
+    const reference = parseReferencePlayer(text);
+    if (reference) players.push(await Player.load(reference));
+    else
+      for (const play of ["argmax", "sampled"] as const)
+        players.push(await Player.load({ kind: "policy", path: text, play }));
+  }
+  const names = players.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw usage(`${twice} is named twice`, "players", twice, "each player once");
+  return players;
+}
+
+function gameOf(players: readonly Player[], given: string | undefined, pool: Pool | null): GameName {
+  const name = given ?? players.find(({ game }) => game !== null)?.game ?? pool?.game;
+  const game = GAME_NAMES.find((known) => known === name);
+  if (game) return game;
+  const expected = GAME_NAMES.join(" or ");
+  throw usage(`--game is ${name ?? "missing"}; it must be ${expected}`, "--game", name ?? "nothing", expected);
+}
+
+// ---- all against each other ----
+
+async function tournament(asked: readonly Player[], how: How, save: string | undefined): Promise<void> {
+  const { output } = how.context;
+  const anchored = asked.some(({ name }) => name === "random");
+  const players = anchored ? asked : [...asked, await Player.load({ kind: "random" })];
+  const progress = new Matches((players.length * (players.length - 1)) / 2);
+  const matches = await playRoundRobin(players, {
+    ...argumentsOf(how),
+    onMatch: async (match) => {
+      progress.next();
+      await emitMatch(match, how.context);
+    },
+  }).finally(() => progress.stop());
+  const encounters = matches.map(encounterOf);
+  const args = { anchors: ANCHORS, draws: how.draws };
+  const fit = bradleyTerry(encounters, args);
+  const intervals = bootstrapRatings(encounters, { ...args, seed: how.seed });
+  const sequential = sequentialElo(encounters);
+  output.text(`${how.game}: ${how.games} games of each two players, random = 1000\n\n`);
+  output.text(
+    table([
+      ["player", "rating", "95% interval", "sequential", "score", "games"],
+      ...fit.ratings.map((rating) => [
+        rating.player,
+        ratingText(rating),
+        intervalText(intervals.get(rating.player)),
+        sequential.get(rating.player)!.toFixed(0),
+        percent(rating.points / rating.games),
+        String(rating.games),
+      ]),
+    ]),
+  );
+  const circles = cycles(encounters);
+  const [circle] = circles;
+  if (circle) {
+    const [a, b, c] = circle.players;
+    output.warn(
+      `${circles.length} cycles that no ratings explain; the strongest: ${a} does better against ${b}, ${b} against ` +
+        `${c} and ${c} against ${a} than ratings allow, by ${circle.points.toFixed(0)} points in all`,
+    );
+  }
+  for (const rating of fit.ratings) {
+    await output.emit({
+      type: "rating",
+      ...ratingLine(rating, intervals.get(rating.player)),
+      sequential: sequential.get(rating.player),
+    });
+  }
+  for (const found of circles) await output.emit({ type: "cycle", ...found });
+  if (save !== undefined) {
+    const members = players.map((player) => {
+      const { rating } = fit.ratings.find((rated) => rated.player === player.name)!;
+      return { player, rating, sequential: sequential.get(player.name)! };
+    });
+    const about = `bellows rate, ${how.games} games of each two players, seed ${how.seed}, random = 1000`;
+    await writePool(save, { game: how.game, about, members });
+  }
+  await emitResult(how, players.length, matches.length);
+}
+
+// ---- against a pool ----
+
+async function againstPool(players: readonly Player[], pool: Pool, how: How): Promise<void> {
+  const { output } = how.context;
+  if (pool.game !== how.game) {
+    throw usage(`the pool is for ${pool.game}, the players for ${how.game}`, "--pool", pool.game, how.game);
+  }
+  const progress = new Matches(players.length * pool.members.length);
+  let index = 0;
+  try {
+    for (const player of players) {
+      const matches: MatchResult[] = [];
+      // A player that is a member itself is rated by the others.
+      const others = pool.members.filter((member) => member.player.name !== player.name);
+      for (const { player: opponent } of others) {
+        const seed = matchSeed(how.seed, index++);
+        const match = await playMatch(player, opponent, { ...argumentsOf(how), seed });
+        matches.push(match);
+        progress.next();
+        await emitMatch(match, how.context);
+      }
+      await reportAgainstPool(player, others, matches, how);
+    }
+  } finally {
+    progress.stop();
+  }
+  output.text(`Intervals are 95%; "on other pools" they include which opponents there are. Pool: ${pool.about}.\n`);
+  await emitResult(how, players.length, index);
+}
+
+async function reportAgainstPool(
+  player: Player,
+  pool: Pool["members"],
+  matches: readonly MatchResult[],
+  how: How,
+): Promise<void> {
+  const { output } = how.context;
+  const encounters = matches.map(encounterOf);
+  const anchors = Object.fromEntries(pool.map((member) => [member.player.name, member.rating]));
+  const args = { anchors, draws: how.draws, seed: how.seed };
+  const rating = bradleyTerry(encounters, args).ratings.find((rated) => rated.player === player.name)!;
+  const interval = bootstrapRatings(encounters, args).get(player.name);
+  const elsewhere = bootstrapRatings(encounters, { ...args, over: "pairs and opponents" }).get(player.name);
+  // A sweep has no rating by Newton steps either.
+  const sequential =
+    rating.standing === "estimated"
+      ? fixedPoolRating(encounters.map(({ pairs }, i) => ({ ...totalOf(pairs), rating: pool[i]!.sequential })))
+      : null;
+  output.text(`${player.name}\n\n`);
+  output.text(
+    table([
+      ["  opponent", "rating", "first W D L", "second W D L", "score", "distinct"],
+      ...matches.map((match, i) => opponentRow(match, encounters[i]!, pool[i]!.rating)),
+    ]),
+  );
+  output.text(
+    `\n  rating ${ratingText(rating)}, interval ${intervalText(interval)}, on other pools ${intervalText(elsewhere)}` +
+      `; sequential scale ${sequential?.toFixed(0) ?? "none"}\n\n`,
+  );
+  await output.emit({
+    type: "rating",
+    ...ratingLine(rating, interval),
+    intervalOverOpponents: elsewhere ? elsewhere.map(finite) : null,
+    sequential,
+  });
+}
+
+function opponentRow(match: MatchResult, met: Encounter, rating: number): string[] {
+  const { first, second } = byColour(match);
+  const tally = ({ wins, draws, losses }: Tally) => `${wins} ${draws} ${losses}`;
+  const { wins, draws, losses } = totalOf(met.pairs);
+  const score = percent((wins + draws / 2) / (wins + draws + losses));
+  return [`  ${match.b}`, rating.toFixed(0), tally(first), tally(second), score, String(match.distinct)];
+}
+
+// ---- what both print ----
+
+function argumentsOf({ game, openings, games, seed, threads, context }: How) {
+  return { game, openings, games, seed, threads, signal: context.signal };
+}
+
+async function emitMatch(match: MatchResult, { output }: Context): Promise<void> {
+  const { a, b, wins, draws, losses, distinct, deterministic } = match;
+  await output.emit({ type: "match", a, b, wins, draws, losses, ...byColour(match), distinct, deterministic });
+}
+
+async function emitResult(how: How, players: number, matches: number): Promise<void> {
+  const { game, games, seed, draws } = how;
+  await how.context.output.emit({ type: "result", game, players, matches, games: matches * games, seed, draws });
+}
+
+/** JSON has no infinity. */
+function finite(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
+}
+
+function ratingLine(rating: PlayerRating, interval: RatingInterval | undefined) {
+  const fixed = rating.standing === "fixed";
+  return { ...rating, rating: finite(rating.rating), interval: interval && !fixed ? interval.map(finite) : null };
+}
+
+function ratingText({ rating, standing, bound }: PlayerRating): string {
+  if (standing === "atLeast") return `>= ${bound?.toFixed(0) ?? "?"}`;
+  if (standing === "atMost") return `<= ${bound?.toFixed(0) ?? "?"}`;
+  return standing === "undetermined" ? "?" : rating.toFixed(0);
+}
+
+function intervalText(interval: RatingInterval | undefined): string {
+  if (!interval) return "";
+  const end = (value: number) => (Number.isFinite(value) ? value.toFixed(0) : "?");
+  return `${end(interval[0])} to ${end(interval[1])}`;
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)}%`;
+}
+
+/** A bar on terminals. */
+class Matches {
+  readonly #bar: cliProgress.SingleBar | null;
+
+  constructor(total: number) {
+    this.#bar = process.stderr.isTTY
+      ? new cliProgress.SingleBar({
+          stream: process.stderr,
+          format: "{bar} {value}/{total} matches  ETA {eta_formatted}",
+          barCompleteChar: "#",
+          barIncompleteChar: ".",
+          barsize: 20,
+          hideCursor: true,
+          clearOnComplete: true,
+        })
+      : null;
+    this.#bar?.start(total, 0);
+  }
+
+  next(): void {
+    this.#bar?.increment();
+  }
+
+  stop(): void {
+    this.#bar?.stop();
+  }
+}

@@ -1,0 +1,113 @@
+// Pools: files that list players with known ratings, so that others can be rated against them.
+
+import { readFile } from "node:fs/promises";
+import { dirname, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { z } from "zod";
+import { writeAtomic } from "../checkpoint.js";
+import { ioError, OptionError } from "../errors.js";
+import { GAME_NAMES, type GameName } from "../names.gen.js";
+import { Player, parseReferencePlayer } from "./player.js";
+
+const FORMAT = "bellows-pool-1";
+
+const poolFile = z.object({
+  format: z.literal(FORMAT),
+  game: z.enum(GAME_NAMES),
+  /** How the ratings were found, for people. */
+  about: z.string(),
+  players: z
+    .array(
+      z.object({
+        name: z.string().min(1),
+        /** A player without a network by its name, or the file of a policy relative to this one. */
+        player: z.string().min(1),
+        /** Of a policy. */
+        play: z.enum(["argmax", "sampled"]).optional(),
+        /** By Bradley and Terry; random = 1000. */
+        rating: z.number(),
+        /** By the sequential procedure of self-play-ppo. */
+        sequential: z.number(),
+      }),
+    )
+    .min(1),
+});
+
+/** A player of a pool with its ratings on both scales. */
+export interface PoolMember {
+  readonly player: Player;
+  readonly rating: number;
+  readonly sequential: number;
+}
+
+export interface Pool {
+  readonly game: GameName;
+  readonly about: string;
+  readonly members: readonly PoolMember[];
+}
+
+/** The pool of players without networks that comes with the package. */
+export function ladderPath(game: GameName): string {
+  return fileURLToPath(new URL(`../../pools/${game}-ladder.json`, import.meta.url));
+}
+
+/**
+ * Reads a pool and loads its players.
+ *
+ * @throws {@link OptionError} {@link IoError} {@link CheckpointError}
+ */
+export async function readPool(path: string): Promise<Pool> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    throw ioError(error, path, "cannot read the pool");
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    return refuse(path, "text that is not JSON", error);
+  }
+  const parsed = poolFile.safeParse(value);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    return refuse(path, `${issue?.path.join(".")}: ${issue?.message}`, parsed.error);
+  }
+  const { game, about, players } = parsed.data;
+  const members: PoolMember[] = [];
+  for (const { name, player, play, rating, sequential } of players) {
+    const file = resolve(dirname(path), player);
+    const spec = parseReferencePlayer(player) ?? { kind: "policy", path: file, play: play ?? "sampled", name };
+    members.push({ player: await Player.load(spec), rating, sequential });
+  }
+  const names = members.map(({ player }) => player.name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) refuse(path, `two players named ${twice}`);
+  return { game, about, members };
+}
+
+/** Writes a pool. Files of policies are named relative to it. */
+export async function writePool(path: string, { game, about, members }: Pool): Promise<void> {
+  const players = members.map(({ player, rating, sequential }) => {
+    const file = player.source === null ? null : relative(dirname(resolve(path)), resolve(player.source));
+    return {
+      name: player.name,
+      player: file?.replaceAll("\\", "/") ?? player.name,
+      ...(file === null ? {} : { play: player.deterministic ? "argmax" : "sampled" }),
+      rating: Number(rating.toFixed(2)),
+      sequential: Number(sequential.toFixed(2)),
+    };
+  });
+  await writeAtomic(path, `${JSON.stringify({ format: FORMAT, game, about, players }, null, 2)}\n`);
+}
+
+function refuse(path: string, received: string, cause?: unknown): never {
+  throw new OptionError(`${path} is no pool: ${received}`, {
+    op: "pool",
+    path,
+    received,
+    expected: `a JSON file of the format ${FORMAT}`,
+    cause,
+  });
+}

@@ -1,0 +1,170 @@
+// bellows rate, pools, and the script that rebuilds the reference pool.
+
+import { spawnSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { Player, readPool, resolveOptions, SelfPlay, type SelfPlayOptions, writePool } from "../../lib/index.js";
+import { bellows, type Line, root, scratch } from "./cli.js";
+
+const folder = scratch();
+const policy = join(folder, "policy.safetensors");
+const pool = join(folder, "pool.json");
+
+beforeAll(async () => {
+  const run = await SelfPlay.create({
+    game: { name: "connect4" },
+    net: { kind: "mlp", width: 16, depth: 1 },
+    rollout: { games: 64 },
+  });
+  await run.savePolicy(policy);
+  await run.close();
+});
+
+const matchesOf = (lines: readonly Line[]) => lines.filter(({ type }) => type === "match");
+const ratingsOf = (lines: readonly Line[]) => lines.filter(({ type }) => type === "rating");
+
+describe("bellows rate", () => {
+  test("a tournament: all pairs, ratings with intervals, the same whatever the threads, saved as a pool", async () => {
+    const args = ["rate", policy, "one-ply", "alpha-beta:2", "--games", "40", "--seed", "6", "--json"];
+    const end = await bellows([...args, "--threads", "1", "--save", pool]);
+    expect(end.code, end.stderr).toBe(0);
+    // A checkpoint is two players, and random is the anchor.
+    const names = [`${policy} (argmax)`, `${policy} (sampled)`, "one-ply", "alpha-beta:2", "random"];
+    expect(matchesOf(end.lines)).toHaveLength(10);
+    for (const match of matchesOf(end.lines)) {
+      const { a, b, wins, draws, losses, first, second } = match;
+      expect(names.indexOf(a)).toBeLessThan(names.indexOf(b));
+      expect(wins + draws + losses).toBe(40);
+      for (const seat of [first, second]) expect(seat.wins + seat.draws + seat.losses).toBe(20);
+      expect(first.wins + second.wins).toBe(wins);
+    }
+    const ratings = new Map(ratingsOf(end.lines).map((line) => [line.player, line]));
+    expect([...ratings.keys()].sort()).toEqual([...names].sort());
+    expect(ratings.get("random")).toMatchObject({ rating: 1000, standing: "fixed", interval: null });
+    const oneply = ratings.get("one-ply")!;
+    expect(oneply.interval[0]).toBeLessThan(oneply.rating);
+    expect(oneply.rating).toBeLessThan(oneply.interval[1]);
+    expect(oneply.rating).toBeGreaterThan(1200);
+    expect(ratings.get("alpha-beta:2")!.rating ?? Infinity).toBeGreaterThan(oneply.rating);
+    expect(end.last).toMatchObject({ type: "result", game: "connect4", players: 5, matches: 10, games: 400 });
+    const again = await bellows([...args, "--threads", "2"]);
+    expect(again.lines).toEqual(end.lines);
+    expect((await readPool(pool)).members.map(({ player }) => player.name)).toEqual(names);
+  });
+
+  test("against a pool: each player by itself, on both scales, by colour", async () => {
+    const end = await bellows(["rate", "heuristic", policy, "--pool", pool, "--games", "20", "--plies", "2", "--json"]);
+    expect(end.code, end.stderr).toBe(0);
+    const [heuristic, argmax, sampled] = ratingsOf(end.lines);
+    expect(heuristic).toMatchObject({ player: "heuristic", standing: "estimated", games: 100 });
+    expect(heuristic!.interval).toHaveLength(2);
+    expect(heuristic!.intervalOverOpponents).toHaveLength(2);
+    expect(Math.abs(heuristic!.sequential - heuristic!.rating)).toBeLessThan(150);
+    expect([argmax!.player, sampled!.player]).toEqual([`${policy} (argmax)`, `${policy} (sampled)`]);
+    // Members of the pool are not played by themselves.
+    expect(matchesOf(end.lines).filter(({ a }) => a !== "heuristic")).toHaveLength(8);
+    const text = await bellows(["rate", "heuristic", "--pool", pool, "--games", "4"]);
+    expect(text.stdout).toContain("alpha-beta:2");
+    expect(text.stdout).toMatch(/rating .*interval .* to .*on other pools .* to /);
+  });
+
+  test("a sweep has a bound", async () => {
+    const end = await bellows(["rate", "alpha-beta:6", "--game", "connect4", "--games", "20", "--json"]);
+    const [best] = ratingsOf(end.lines);
+    expect(best).toMatchObject({ player: "alpha-beta:6", standing: "atLeast", rating: null });
+    // 20 wins against 1000.
+    expect(best!.bound).toBeCloseTo(1000 - 400 * Math.log10(0.05 ** (-1 / 20) - 1), 5);
+  });
+
+  test("the ladder of the package is a pool", async () => {
+    const end = await bellows(["rate", policy, "--pool", "ladder", "--games", "2", "--json"]);
+    expect(end.code, end.stderr).toBe(0);
+    expect(matchesOf(end.lines).map(({ b }) => b)).toEqual(
+      expect.arrayContaining(["random", "mcts:1000", "alpha-beta:8"]),
+    );
+  });
+
+  test.each([
+    [["rate", "random", "one-ply"], "--game"],
+    [["rate", "random", "random", "--game", "connect4"], "players"],
+    [["rate", "random", "--game", "connect4", "--games", "3"], "--games"],
+    [["rate", "random", "--game", "connect4", "--draws", "none"], "--draws"],
+    [["rate", "mcts:0", "--game", "connect4"], "player.simulations"],
+    [["rate", "none.safetensors"], "none.safetensors"],
+    [["rate", "random", "--game", "tictactoe", "--pool", "ladder"], /tictactoe-ladder.json$/],
+    [["rate", "random", "--game", "connect4", "--pool", join(root, "package.json")], /package.json$/],
+    [["rate", "random", "--game", "connect4", "--games", "20", "--plies", "1"], "openings.count"],
+  ])("%j is refused", async (args, path) => {
+    const end = await bellows([...args, "--json"]);
+    expect({ code: end.code, type: end.last.type }).toEqual({ code: 2, type: "error" });
+    expect(end.last.path).toMatch(path);
+    expect(end.last.expected).toBeTruthy();
+  });
+});
+
+describe("pools", () => {
+  test("are read as they were written, from any folder", async () => {
+    const members = [
+      {
+        player: await Player.load({ kind: "policy", path: policy, play: "argmax", name: "net" }),
+        rating: 1234.5,
+        sequential: 1200,
+      },
+      { player: await Player.load({ kind: "mcts", simulations: 7 }), rating: 1500, sequential: 1490.25 },
+    ];
+    const path = join(folder, "written.json");
+    await writePool(path, { game: "connect4", about: "a test", members });
+    expect(JSON.parse(readFileSync(path, "utf8")).players[0]).toMatchObject({
+      player: "policy.safetensors",
+      play: "argmax",
+    });
+    const read = await readPool(path);
+    expect(read).toMatchObject({ game: "connect4", about: "a test" });
+    expect(read.members.map(({ player, ...ratings }) => [player.name, player.deterministic, ratings])).toEqual([
+      ["net", true, { rating: 1234.5, sequential: 1200 }],
+      ["mcts:7", false, { rating: 1500, sequential: 1490.25 }],
+    ]);
+    writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, "utf8")), players: [] }));
+    await expect(readPool(path)).rejects.toThrow("is no pool");
+  });
+});
+
+describe("the reference pool", () => {
+  const script = join(root, "bench", "reference-pool.mjs");
+  const build = (out: string, iterations: number) => {
+    const args = [script, "--out", out, "--iterations", String(iterations), "--every", "1", "--games", "10"];
+    const done = spawnSync(process.execPath, args, { encoding: "utf8" });
+    expect(done.status, done.stderr).toBe(0);
+    return JSON.parse(readFileSync(join(out, "report.json"), "utf8"));
+  };
+
+  test("the recipe is the published one, every option of it said", () => {
+    const recipe = JSON.parse(readFileSync(join(root, "pools", "connect4-v1.config.json"), "utf8")) as SelfPlayOptions;
+    const options = resolveOptions(recipe);
+    expect(options).toMatchObject({
+      net: { kind: "mlp", width: 256, depth: 6, value: "scalar" },
+      rollout: { games: 512, drawReward: 0.5, mirror: false, openings: { share: 0 } },
+      ppo: { lr: 3e-4, lrSchedule: "constant", entropy: 0.01, entropySchedule: "constant", clip: 0.1, minibatch: 256 },
+      run: { seed: 42, iterations: 3000 },
+    });
+    expect(options.rollout.opponents).toMatchObject({ selfShare: 0, pool: 20, every: 25, eviction: "keepFirst" });
+    expect(options.rollout.opponents).toMatchObject({ sampling: "uniform", per: "iteration", temperature: 1 });
+    expect(options.ppo).toMatchObject({ epochs: 4, gamma: 0.99, lambda: 0.95, chain: "player", maxGradNorm: 0.5 });
+  });
+
+  test("is built, rated, and goes on where it was stopped", async () => {
+    const whole = build(join(folder, "whole"), 2);
+    expect(whole.matches).toHaveLength(10);
+    expect(whole.ratings.map(({ player }: { player: string }) => player).sort()).toEqual([
+      "heuristic",
+      "iter_0",
+      "iter_1",
+      "iter_2",
+      "random",
+    ]);
+    for (const rating of whole.ratings) expect(Number.isFinite(rating.sequential)).toBe(true);
+    build(join(folder, "parts"), 1);
+    expect(build(join(folder, "parts"), 2).weightsHash).toBe(whole.weightsHash);
+  });
+});
