@@ -124,7 +124,7 @@ const members = players.map((player) => ({
 const about = `rebuilt reference pool: v1 recipe, seed ${seed}, ${iterations} iterations, ${games} games of each two players`;
 const infinite = members.filter(({ rating }) => !Number.isFinite(rating)).map(({ player }) => player.name);
 if (infinite.length > 0) console.log(`no pool is written: ${infinite.join(", ")} won or lost everything`);
-else await writePool(join(out, "pool.json"), { game: "connect4", about, members });
+else await writePool(join(out, "pool.json"), { game: "connect4", about, plies: 0, members });
 const report = {
   about,
   machine: cpus()[0]?.model ?? "",

@@ -21,7 +21,7 @@ interface RateFlags {
   readonly game?: string;
   readonly pool?: string;
   readonly games: string;
-  readonly plies: string;
+  readonly plies?: string;
   readonly seed: string;
   readonly draws: string;
   readonly threads?: string;
@@ -91,7 +91,6 @@ async function rate(texts: readonly string[], flags: RateFlags, context: Context
       flags.games,
       "an even number",
     );
-  const plies = integer("--plies", flags.plies, 0, 64);
   const seed = integer("--seed", flags.seed, 0, Number.MAX_SAFE_INTEGER);
   const threads = flags.threads === undefined ? 0 : integer("--threads", flags.threads, 0, 256);
   if (flags.draws !== "half" && flags.draws !== "davidson") {
@@ -100,9 +99,10 @@ async function rate(texts: readonly string[], flags: RateFlags, context: Context
   const players = await playersOf(texts);
   const file = flags.pool === undefined || flags.pool === LADDER ? null : await readPool(flags.pool);
   const game = gameOf(players, flags.game, file);
-  const openings = plies === 0 ? [""] : randomOpenings({ game, plies, count: games / 2, seed });
-  const how: How = { game, openings, games, seed, threads, draws: flags.draws, context };
   const pool = flags.pool === LADDER ? await readPool(ladderPath(game)) : file;
+  const plies = flags.plies === undefined ? (pool?.plies ?? 0) : integer("--plies", flags.plies, 0, 64);
+  const openings = plies === 0 ? [""] : randomOpenings({ game, plies, count: games / 2, seed });
+  const how: How = { game, openings, plies, games, seed, threads, draws: flags.draws, context };
   if (!pool) await tournament(players, how, flags.save);
   else if (flags.save !== undefined)
     throw usage("--save and --pool exclude each other", "--save", flags.save, "one of them");
@@ -112,6 +112,7 @@ async function rate(texts: readonly string[], flags: RateFlags, context: Context
 interface How {
   readonly game: GameName;
   readonly openings: readonly string[];
+  readonly plies: number;
   readonly games: number;
   readonly seed: number;
   readonly threads: number;
@@ -161,7 +162,7 @@ async function tournament(asked: readonly Player[], how: How, save: string | und
   const fit = bradleyTerry(encounters, args);
   const intervals = bootstrapRatings(encounters, { ...args, seed: how.seed });
   const sequential = sequentialElo(encounters);
-  output.text(`${how.game}: ${how.games} games of each two players, random = 1000\n\n`);
+  output.text(`${how.game}: ${how.games} games of each two players, ${how.plies} random plies, random = 1000\n\n`);
   output.text(
     table([
       ["player", "rating", "95% interval", "sequential", "score", "games"],
@@ -197,8 +198,10 @@ async function tournament(asked: readonly Player[], how: How, save: string | und
       const { rating } = fit.ratings.find((rated) => rated.player === player.name)!;
       return { player, rating, sequential: sequential.get(player.name)! };
     });
-    const about = `bellows rate, ${how.games} games of each two players, seed ${how.seed}, random = 1000`;
-    await writePool(save, { game: how.game, about, members });
+    const { game, games, seed, plies } = how;
+    const start = plies === 0 ? "the start position" : `random openings of ${plies} plies`;
+    const about = `${games} games of each two players from ${start}, seed ${seed}, random = 1000`;
+    await writePool(save, { game, about, plies, members });
   }
   await emitResult(how, players.length, matches.length);
 }
@@ -290,8 +293,8 @@ async function emitMatch(match: MatchResult, { output }: Context): Promise<void>
 }
 
 async function emitResult(how: How, players: number, matches: number): Promise<void> {
-  const { game, games, seed, draws } = how;
-  await how.context.output.emit({ type: "result", game, players, matches, games: matches * games, seed, draws });
+  const { game, games, plies, seed, draws } = how;
+  await how.context.output.emit({ type: "result", game, players, matches, games: matches * games, plies, seed, draws });
 }
 
 /** JSON has no infinity. */

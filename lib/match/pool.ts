@@ -16,6 +16,8 @@ const poolFile = z.object({
   game: z.enum(GAME_NAMES),
   /** How the ratings were found, for people. */
   about: z.string(),
+  /** Random plies at the beginning of the games behind the ratings. */
+  plies: z.int().min(0).max(64),
   players: z
     .array(
       z.object({
@@ -43,6 +45,8 @@ export interface PoolMember {
 export interface Pool {
   readonly game: GameName;
   readonly about: string;
+  /** Random plies at the beginning of the games behind the ratings: games against the pool should have as many. */
+  readonly plies: number;
   readonly members: readonly PoolMember[];
 }
 
@@ -74,7 +78,7 @@ export async function readPool(path: string): Promise<Pool> {
     const [issue] = parsed.error.issues;
     return refuse(path, `${issue?.path.join(".")}: ${issue?.message}`, parsed.error);
   }
-  const { game, about, players } = parsed.data;
+  const { game, about, plies, players } = parsed.data;
   const members: PoolMember[] = [];
   for (const { name, player, play, rating, sequential } of players) {
     const file = resolve(dirname(path), player);
@@ -84,11 +88,11 @@ export async function readPool(path: string): Promise<Pool> {
   const names = members.map(({ player }) => player.name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) refuse(path, `two players named ${twice}`);
-  return { game, about, members };
+  return { game, about, plies, members };
 }
 
 /** Writes a pool. Files of policies are named relative to it. */
-export async function writePool(path: string, { game, about, members }: Pool): Promise<void> {
+export async function writePool(path: string, { game, about, plies, members }: Pool): Promise<void> {
   const players = members.map(({ player, rating, sequential }) => {
     const file = player.source === null ? null : relative(dirname(resolve(path)), resolve(player.source));
     return {
@@ -99,7 +103,7 @@ export async function writePool(path: string, { game, about, members }: Pool): P
       sequential: Number(sequential.toFixed(2)),
     };
   });
-  await writeAtomic(path, `${JSON.stringify({ format: FORMAT, game, about, players }, null, 2)}\n`);
+  await writeAtomic(path, `${JSON.stringify({ format: FORMAT, game, about, plies, players }, null, 2)}\n`);
 }
 
 function refuse(path: string, received: string, cause?: unknown): never {

@@ -47,7 +47,7 @@ describe("bellows rate", () => {
     expect(oneply.rating).toBeLessThan(oneply.interval[1]);
     expect(oneply.rating).toBeGreaterThan(1200);
     expect(ratings.get("alpha-beta:2")!.rating ?? Infinity).toBeGreaterThan(oneply.rating);
-    expect(end.last).toMatchObject({ type: "result", game: "connect4", players: 5, matches: 10, games: 400 });
+    expect(end.last).toMatchObject({ type: "result", game: "connect4", players: 5, matches: 10, games: 400, plies: 0 });
     const again = await bellows([...args, "--threads", "2"]);
     expect(again.lines).toEqual(end.lines);
     expect((await readPool(pool)).members.map(({ player }) => player.name)).toEqual(names);
@@ -80,6 +80,8 @@ describe("bellows rate", () => {
   test("the ladder of the package is a pool", async () => {
     const end = await bellows(["rate", policy, "--pool", "ladder", "--games", "2", "--json"]);
     expect(end.code, end.stderr).toBe(0);
+    // Games begin as those behind the pool's ratings did.
+    expect(end.last.plies).toBe(4);
     expect(matchesOf(end.lines).map(({ b }) => b)).toEqual(
       expect.arrayContaining(["random", "mcts:1000", "alpha-beta:8"]),
     );
@@ -114,13 +116,13 @@ describe("pools", () => {
       { player: await Player.load({ kind: "mcts", simulations: 7 }), rating: 1500, sequential: 1490.25 },
     ];
     const path = join(folder, "written.json");
-    await writePool(path, { game: "connect4", about: "a test", members });
+    await writePool(path, { game: "connect4", about: "a test", plies: 3, members });
     expect(JSON.parse(readFileSync(path, "utf8")).players[0]).toMatchObject({
       player: "policy.safetensors",
       play: "argmax",
     });
     const read = await readPool(path);
-    expect(read).toMatchObject({ game: "connect4", about: "a test" });
+    expect(read).toMatchObject({ game: "connect4", about: "a test", plies: 3 });
     expect(read.members.map(({ player, ...ratings }) => [player.name, player.deterministic, ratings])).toEqual([
       ["net", true, { rating: 1234.5, sequential: 1200 }],
       ["mcts:7", false, { rating: 1500, sequential: 1490.25 }],
