@@ -320,7 +320,8 @@ export type ReferencePlayer =
   | { readonly kind: "heuristic" }
   | { readonly kind: "one-ply" }
   | { readonly kind: "alpha-beta"; /** Depth from 1 to 12; default 4. */ readonly depth?: number | undefined }
-  | { readonly kind: "mcts"; /** Simulations from 1 to 100000; default 100. */ readonly simulations?: number | undefined };
+  | { readonly kind: "mcts"; /** Simulations from 1 to 100000; default 100. */ readonly simulations?: number | undefined }
+  | { readonly kind: "perfect" };
 
 /** One kind of player as data. */
 export interface PlayerRow {
@@ -340,4 +341,5 @@ export const PLAYER_ROWS: readonly PlayerRow[] = [
   {"kind":"one-ply","strength":null,"default":0,"min":0,"max":0,"doc":"wins at once where it can; else a random move of those that let the opponent not win at once; else it blocks where it can"},
   {"kind":"alpha-beta","strength":"depth","default":4,"min":1,"max":12,"doc":"searches so many plies, and picks at random among moves of equal value"},
   {"kind":"mcts","strength":"simulations","default":100,"min":1,"max":100000,"doc":"Monte Carlo tree search: UCT with random playouts"},
+  {"kind":"perfect","strength":null,"default":0,"min":0,"max":0,"doc":"plays a random one of the moves of the best exact score (Connect Four only)"},
 ];

@@ -99,10 +99,10 @@ static bool would_win(const board* b, int col, int who) {
 static int choose(const char* kind, int64_t strength, const bw_game* game, const void* state, bw_random4 random) {
   const bw_player_kind* found = NULL;
   REQUIRE(bw_player_kind_find(kind, &found, NULL) == BW_OK);
-  void* scratch = malloc(found->scratch(game, strength) + 1);
-  const bw_chooser chooser = {.game = game, .strength = strength, .scratch = scratch};
-  const int action = found->choose(&chooser, state, random);
-  free(scratch);
+  bw_chooser chooser = {.game = game, .strength = strength};
+  if (found->how->open) REQUIRE(found->how->open(&chooser, NULL) == BW_OK);
+  const int action = found->how->choose(&chooser, state, random);
+  if (found->how->close) found->how->close(chooser.memory);
   CHECK_MSG(action >= 0 && game->legal(state) >> action & 1, "%s: illegal action %d", kind, action);
   return action;
 }
@@ -284,6 +284,47 @@ static void test_mcts(void) {
     for (int g = 0; g < 100; ++g) points += 2 - kept[0].results[g];
     CHECK_MSG(points >= 150, "mcts %d against %s: %d points of 200", (int)simulations[i], opponents[i], points);
   }
+}
+
+// ---- the perfect player ----
+
+static void test_perfect(void) {
+  const bw_game* game = game_named("connect4");
+  bw_connect4_solver* solver = NULL;
+  REQUIRE(bw_connect4_solver_create(1, 0, true, &solver, NULL) == BW_OK);
+  const bw_player_kind* kind = NULL;
+  REQUIRE(bw_player_kind_find("perfect", &kind, NULL) == BW_OK);
+  bw_chooser chooser = {.game = game};
+  REQUIRE(kind->how->open(&chooser, NULL) == BW_OK);
+  int several = 0;
+  for (uint64_t number = 0; number < 400; ++number) {
+    // Up to the book's end, and from where searches are short.
+    const int plies = number < 60 ? (int)number % bw_connect4_solver_book_plies() : 22 + (int)(number % 19);
+    char moves[64] = "";
+    bw_any_state state;
+    game->init(state.bytes);
+    for (int ply = 0; ply < plies && game->result(state.bytes) == BW_ONGOING; ++ply) {
+      const int action = bw_pick(game->legal(state.bytes), bw_philox(kSeed, 98, number, (uint32_t)ply).v[0]);
+      moves[ply] = (char)game->symbol(action);
+      game->play(state.bytes, action);
+    }
+    if (game->result(state.bytes) != BW_ONGOING) continue;
+    const char* text = moves;
+    bw_connect4_solution solution;
+    REQUIRE(bw_connect4_solver_solve(solver, &text, 1, true, NULL, NULL, &solution, NULL) == BW_OK);
+    uint32_t wanted = 0, got = 0;
+    for (int action = 0; action < 7; ++action) {
+      if (solution.scores[action] == solution.score) wanted |= 1u << action;
+    }
+    for (uint32_t i = 0; i < 60; ++i) {
+      got |= 1u << kind->how->choose(&chooser, state.bytes, bw_philox(7, 8, number, i));
+    }
+    CHECK_MSG(got == wanted, "after %s: moves %x, the solver's %x", moves, got, wanted);
+    several += (wanted & (wanted - 1)) != 0;
+  }
+  CHECK_MSG(several > 3, "%d positions with equal moves", several);
+  kind->how->close(chooser.memory);
+  bw_connect4_solver_destroy(solver);
 }
 
 // ---- matches ----
@@ -532,6 +573,7 @@ static void test_refusals(void) {
   refused(request_of("connect4", spec("random", 0), spec("perfection", 0), 2), "kind", 1);
   refused(request_of("connect4", spec("alpha-beta", 13), spec("random", 0), 2), "depth", 0);
   refused(request_of("connect4", spec("mcts", -1), spec("random", 0), 2), "simulations", 0);
+  refused(request_of("tictactoe", spec("random", 0), spec("perfect", 0), 2), "kind", 1);
   refused(request_of("connect4", spec("random", 3), spec("random", 0), 2), "strength", 0);
   refused(request_of("connect4", spec("random", 0), spec("random", 0), -2), "games", 0);
   request = request_of("connect4", spec("random", 0), spec("random", 0), 0);
@@ -569,6 +611,7 @@ int main(void) {
   test_one_ply();
   test_alpha_beta();
   test_mcts();
+  test_perfect();
   test_games();
   test_seats();
   test_policies();

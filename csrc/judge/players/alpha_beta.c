@@ -8,16 +8,7 @@
 #include "../../games/connect4.h"
 #include "players.h"
 
-size_t bw_alpha_beta_scratch(const bw_game* game, int64_t strength);
-int bw_alpha_beta_choose(const bw_chooser* chooser, const void* state, bw_random4 random);
-
 enum { WIN = 1 << 20, THREAT = 16 };
-
-size_t bw_alpha_beta_scratch(const bw_game* game, int64_t strength) {
-  (void)game;
-  (void)strength;
-  return 0;
-}
 
 typedef int (*evaluation)(const void* state);
 
@@ -79,7 +70,7 @@ static int value(const position_search* search, const void* state, int64_t depth
   return best;
 }
 
-int bw_alpha_beta_choose(const bw_chooser* chooser, const void* state, bw_random4 random) {
+static int choose(const bw_chooser* chooser, const void* state, bw_random4 random) {
   const bw_game* game = chooser->game;
   const position_search search = {.game = game, .order = bw_centre_first(game), .evaluate = evaluation_of(game)};
   const uint32_t legal = game->legal(state);
@@ -99,3 +90,5 @@ int bw_alpha_beta_choose(const bw_chooser* chooser, const void* state, bw_random
   }
   return bw_pick(equals, random.v[0]);
 }
+
+const bw_player_how bw_player_alpha_beta = {.choose = choose};

@@ -3,22 +3,13 @@
 // columns 4 3 5 2 6 1 7). It does not see that a stone may lift the opponent to a winning cell.
 #include "players.h"
 
-size_t bw_heuristic_scratch(const bw_game* game, int64_t strength);
-int bw_heuristic_choose(const bw_chooser* chooser, const void* state, bw_random4 random);
-
-size_t bw_heuristic_scratch(const bw_game* game, int64_t strength) {
-  (void)game;
-  (void)strength;
-  return 0;
-}
-
 static int lowest(uint32_t mask) {
   int action = 0;
   while (!(mask >> action & 1)) ++action;
   return action;
 }
 
-int bw_heuristic_choose(const bw_chooser* chooser, const void* state, bw_random4 random) {
+static int choose(const bw_chooser* chooser, const void* state, bw_random4 random) {
   (void)random;
   const bw_game* game = chooser->game;
   const uint32_t wins = bw_wins(game, state);
@@ -31,3 +22,5 @@ int bw_heuristic_choose(const bw_chooser* chooser, const void* state, bw_random4
   while (!(legal >> order[i] & 1)) ++i;
   return order[i];
 }
+
+const bw_player_how bw_player_heuristic = {.choose = choose};

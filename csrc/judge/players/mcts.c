@@ -6,13 +6,11 @@
 // which is the constant of UCB1. A node gets its children at its second visit; unvisited children go first, in random
 // order. The move with the most visits is played, equals at random.
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../../games/game.h"
 #include "players.h"
-
-size_t bw_mcts_scratch(const bw_game* game, int64_t strength);
-int bw_mcts_choose(const bw_chooser* chooser, const void* state, bw_random4 random);
 
 static const double kExploration = 1.4142135623730951;
 
@@ -23,9 +21,11 @@ typedef struct node {
   uint8_t count, action;
 } node;
 
-size_t bw_mcts_scratch(const bw_game* game, int64_t strength) {
-  // Each simulation expands one node at most.
-  return (size_t)(1 + strength * game->actions) * sizeof(node);
+static bw_status open_tree(bw_chooser* chooser, bw_error* error) {
+  // The root and what each simulation expands: one node at most.
+  const size_t bytes = (size_t)(1 + (1 + chooser->strength) * chooser->game->actions) * sizeof(node);
+  chooser->memory = malloc(bytes);
+  return chooser->memory ? BW_OK : bw_fail_memory(error, "match", "the tree of mcts", bytes, 0);
 }
 
 // Random words for one simulation.
@@ -87,9 +87,9 @@ static int playout(const bw_game* game, bw_any_state* state, dice* d) {
   return turns % 2 == 0 ? 2 : 0;
 }
 
-int bw_mcts_choose(const bw_chooser* chooser, const void* state, bw_random4 random) {
+static int choose(const bw_chooser* chooser, const void* state, bw_random4 random) {
   const bw_game* game = chooser->game;
-  node* nodes = chooser->scratch;
+  node* nodes = chooser->memory;
   int32_t used = 1;
   nodes[0] = (node){0};
   expand(game, nodes, &used, &nodes[0], state);
@@ -129,3 +129,5 @@ int bw_mcts_choose(const bw_chooser* chooser, const void* state, bw_random4 rand
   }
   return bw_pick(equals, random.v[2]);
 }
+
+const bw_player_how bw_player_mcts = {.open = open_tree, .close = free, .choose = choose};

@@ -2,16 +2,7 @@
 // after which the opponent cannot win at once; where there is none it blocks one of the threats, or plays at random.
 #include "players.h"
 
-size_t bw_one_ply_scratch(const bw_game* game, int64_t strength);
-int bw_one_ply_choose(const bw_chooser* chooser, const void* state, bw_random4 random);
-
-size_t bw_one_ply_scratch(const bw_game* game, int64_t strength) {
-  (void)game;
-  (void)strength;
-  return 0;
-}
-
-int bw_one_ply_choose(const bw_chooser* chooser, const void* state, bw_random4 random) {
+static int choose(const bw_chooser* chooser, const void* state, bw_random4 random) {
   const bw_game* game = chooser->game;
   const uint32_t wins = bw_wins(game, state);
   if (wins) return bw_pick(wins, random.v[0]);
@@ -26,3 +17,5 @@ int bw_one_ply_choose(const bw_chooser* chooser, const void* state, bw_random4 r
   const uint32_t threats = bw_threats(game, state);
   return bw_pick(threats ? threats : legal, random.v[0]);
 }
+
+const bw_player_how bw_player_one_ply = {.choose = choose};

@@ -7,15 +7,9 @@
 
 #include "../../games/game.h"
 
-#define PLAYER(function, name, strength, initial, least, most, doc)            \
-  size_t bw_##function##_scratch(const bw_game* game, int64_t given_strength); \
-  int bw_##function##_choose(const bw_chooser* chooser, const void* state, bw_random4 random);
-#include "players.def"
-#undef PLAYER
-
 static const bw_player_kind kKinds[] = {
 #define PLAYER(function, name, strength, initial, least, most, doc) \
-  {name, strength, initial, least, most, bw_##function##_scratch, bw_##function##_choose},
+  {name, strength, initial, least, most, &bw_player_##function},
 #include "players.def"
 #undef PLAYER
 };
@@ -43,13 +37,9 @@ bw_status bw_player_kind_find(const char* name, const bw_player_kind** kind, bw_
 
 struct bw_search_player {
   const bw_player_kind* kind;
-  const bw_game* game;
-  int64_t strength;
   bw_pool* pool;
-  bool (*cancelled)(void* context);
-  void* context;
-  size_t scratch_bytes;
-  unsigned char* scratch;  // [threads][scratch_bytes]
+  int threads;
+  bw_chooser choosers[];  // [threads]
 };
 
 typedef struct search_task {
@@ -65,15 +55,13 @@ static void search(void* context, int64_t first, int64_t last, int worker) {
   search_task* task = context;
   const bw_search_player* player = task->player;
   const bw_turns* turns = task->turns;
-  const bw_chooser chooser = {.game = player->game,
-                              .strength = player->strength,
-                              .scratch = player->scratch + (size_t)worker * player->scratch_bytes};
+  const bw_chooser* chooser = &player->choosers[worker];
   while (!atomic_load_explicit(&task->stopped, memory_order_relaxed)) {
     const int64_t i = atomic_fetch_add_explicit(&task->next, 1, memory_order_relaxed);
     if (i >= turns->count) return;
-    if (player->cancelled && player->cancelled(player->context)) atomic_store(&task->stopped, true);
-    const void* state = (const unsigned char*)turns->states + (size_t)i * player->game->state_bytes;
-    turns->actions[i] = player->kind->choose(&chooser, state, turns->random[i]);
+    const void* state = (const unsigned char*)turns->states + (size_t)i * turns->game->state_bytes;
+    turns->actions[i] = player->kind->how->choose(chooser, state, turns->random[i]);
+    if (chooser->cancelled && chooser->cancelled(chooser->context)) atomic_store(&task->stopped, true);
   }
 }
 
@@ -99,30 +87,30 @@ bw_status bw_search_player_create(const bw_player_kind* kind, const bw_game* gam
     }
     return bw_fail_option(error, "match", kind->most == 0 ? "strength" : kind->strength, received, expected);
   }
-  const size_t scratch = kind->scratch(game, strength);
-  const size_t threads = (size_t)bw_pool_threads(pool);
-  bw_search_player* player = calloc(1, sizeof *player);
-  unsigned char* memory = malloc(scratch * threads + 1);
-  if (!player || !memory) {
-    free(player);
-    free(memory);
-    return bw_fail_memory(error, "match", "the search", sizeof *player + scratch * threads, 0);
+  const int threads = bw_pool_threads(pool);
+  const size_t bytes = sizeof(bw_search_player) + (size_t)threads * sizeof(bw_chooser);
+  bw_search_player* player = calloc(1, bytes);
+  if (!player) return bw_fail_memory(error, "match", "the search", bytes, 0);
+  player->kind = kind;
+  player->pool = pool;
+  player->threads = threads;
+  for (int i = 0; i < threads; ++i) {
+    bw_chooser* chooser = &player->choosers[i];
+    *chooser = (bw_chooser){.game = game, .strength = strength, .cancelled = cancelled, .context = context};
+    const bw_status status = kind->how->open ? kind->how->open(chooser, error) : BW_OK;
+    if (status == BW_OK) continue;
+    bw_search_player_destroy(player);
+    return status;
   }
-  *player = (bw_search_player){.kind = kind,
-                               .game = game,
-                               .strength = strength,
-                               .pool = pool,
-                               .cancelled = cancelled,
-                               .context = context,
-                               .scratch_bytes = scratch,
-                               .scratch = memory};
   *out = player;
   return BW_OK;
 }
 
 void bw_search_player_destroy(bw_search_player* player) {
   if (!player) return;
-  free(player->scratch);
+  for (int i = 0; i < player->threads; ++i) {
+    if (player->kind->how->close) player->kind->how->close(player->choosers[i].memory);
+  }
   free(player);
 }
 

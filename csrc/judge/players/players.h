@@ -9,21 +9,35 @@
 extern "C" {
 #endif
 
-// What a choice is made with.
+// What one thread chooses with.
 typedef struct bw_chooser {
   const bw_game* game;
   int64_t strength;  // as players.def says
-  void* scratch;     // of the thread, as many bytes as the player asked for
+  void* memory;      // what the player's open made; NULL where it needs nothing
+  // Whether the match is to end; what a player chooses then does not matter. Players whose choices take long ask.
+  bool (*cancelled)(void* context);  // NULL: never
+  void* context;
 } bw_chooser;
+
+// How a player chooses; one a file.
+typedef struct bw_player_how {
+  // Fills chooser->memory for one thread. BW_MEMORY, or BW_OPTION with path "kind" for a game that it does not play.
+  // NULL where nothing is needed.
+  bw_status (*open)(bw_chooser* chooser, bw_error* error);
+  void (*close)(void* memory);  // of open; NULL is allowed
+  // The action that it chooses in a state that is not the end of a game.
+  int (*choose)(const bw_chooser* chooser, const void* state, bw_random4 random);
+} bw_player_how;
+
+#define PLAYER(function, name, strength, initial, least, most, doc) extern const bw_player_how bw_player_##function;
+#include "players.def"
+#undef PLAYER
 
 typedef struct bw_player_kind {
   const char* name;
   const char* strength;  // what it counts: "depth", ...; "" where there is none
   int64_t initial, least, most;
-  // Bytes of scratch that a thread needs; 0 where none.
-  size_t (*scratch)(const bw_game* game, int64_t strength);
-  // The action that it chooses in a state that is not the end of a game.
-  int (*choose)(const bw_chooser* chooser, const void* state, bw_random4 random);
+  const bw_player_how* how;
 } bw_player_kind;
 
 int bw_player_kind_count(void);
