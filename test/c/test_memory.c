@@ -229,6 +229,19 @@ static bw_status match(bench* b, bw_error* error) {
   return bw_match_run(&request, results, plies, moves, error);
 }
 
+static bw_status perfect_match(bench* b, bw_error* error) {
+  static const char* const openings[] = {"111411564472614437776275346676252322"};  // six moves before the end
+  uint8_t results[2], plies[2];
+  char moves[2 * 42];
+  const bw_match_request request = {.game = "connect4",
+                                    .players = {{.kind = "perfect"}, {.kind = "random"}},
+                                    .openings = openings,
+                                    .opening_count = 1,
+                                    .games = 2,
+                                    .threads = b->on.threads};
+  return bw_match_run(&request, results, plies, moves, error);
+}
+
 static bw_status save_policy(bench* b, bw_error* error) {
   const bw_metadata extra[] = {{"one", "1"}};
   uint8_t* bytes = NULL;
@@ -275,6 +288,7 @@ static const struct call {
     {"playouts", playouts, true, true, -1},
     {"save a policy", save_policy, true, false, -1},
     {"match", match, true, true, -1},
+    {"match of the perfect player", perfect_match, true, true, -1},
     {"solver", solver, true, true, -1},
 };
 enum { CALLS = sizeof kCalls / sizeof *kCalls };
