@@ -297,7 +297,10 @@ function resolved({ objective, budget }: Pick<Spec, "objective" | "budget">, con
   } catch (error) {
     if (!(error instanceof OptionError)) throw error;
     const path = error.path ? `${where}.${error.path.replace(/^config\./, "")}` : where;
-    throw new OptionError(error.message.replace(/^(config\.)?/, `${where}.`), { ...error, path, cause: error });
+    const message = error.message.startsWith("unknown option")
+      ? `${where}: ${error.message}`
+      : error.message.replace(/^(config\.)?/, `${where}.`);
+    throw new OptionError(message, { ...error, path, cause: error });
   }
 }
 

@@ -109,6 +109,11 @@ describe("a study's file", () => {
     for (const field of ["seed", "iterations", "minutes"]) expect(config.run).not.toHaveProperty(field);
   });
 
+  test("names the place of an option of self-play that there is not", () => {
+    const { message } = refusal(withField("baseline.config.net", { layers: 1 }));
+    expect(message).toMatch(/^study\.baseline\.config: unknown option "net\.layers"/);
+  });
+
   test("has a JSON schema for editors", () => {
     expect(studySchema()).toMatchObject({
       type: "object",
