@@ -51,8 +51,8 @@ export function registerRate(program: Command, context: Context): void {
     .option("--games <n>", "games of each two players, half of them with either colour", "100")
     .option(
       "--plies <n>",
-      "start each pair of games from a random opening of so many moves, another one each time",
-      "0",
+      "start each pair of games from a random opening of so many moves, another one each time; default: as the games " +
+        "behind the pool's ratings did, else 0",
     )
     .option("--draws <how>", "half: a draw is half a win; davidson: draws have a probability of their own", "half")
     .option("--game <name>", `${GAME_NAMES.join(" or ")}; needed where neither a policy nor a pool says it`)

@@ -3,37 +3,13 @@
 import { readFile } from "node:fs/promises";
 import { dirname, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { z } from "zod";
 import { writeAtomic } from "../checkpoint.js";
 import { ioError, OptionError } from "../errors.js";
-import { GAME_NAMES, type GameName } from "../names.gen.js";
+import type { GameName } from "../names.gen.js";
 import { Player, parseReferencePlayer } from "./player.js";
 
-const FORMAT = "bellows-pool-1";
-
-const poolFile = z.object({
-  format: z.literal(FORMAT),
-  game: z.enum(GAME_NAMES),
-  /** How the ratings were found, for people. */
-  about: z.string(),
-  /** Random plies at the beginning of the games behind the ratings. */
-  plies: z.int().min(0).max(64),
-  players: z
-    .array(
-      z.object({
-        name: z.string().min(1),
-        /** A player without a network by its name, or the file of a policy relative to this one. */
-        player: z.string().min(1),
-        /** Of a policy. */
-        play: z.enum(["argmax", "sampled"]).optional(),
-        /** By Bradley and Terry; random = 1000. */
-        rating: z.number(),
-        /** By the sequential procedure of self-play-ppo. */
-        sequential: z.number(),
-      }),
-    )
-    .min(1),
-});
+/** What a pool's file calls itself. */
+export const FORMAT = "bellows-pool-1";
 
 /** A player of a pool with its ratings on both scales. */
 export interface PoolMember {
@@ -73,6 +49,8 @@ export async function readPool(path: string): Promise<Pool> {
   } catch (error) {
     return refuse(path, "text that is not JSON", error);
   }
+  // Only here: whoever trains does not load it.
+  const { poolFile } = await import("./pool-file.js");
   const parsed = poolFile.safeParse(value);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;

@@ -1,0 +1,29 @@
+// What a file of rated players holds.
+
+import { z } from "zod";
+import { GAME_NAMES } from "../names.gen.js";
+import { FORMAT } from "./pool.js";
+
+export const poolFile = z.object({
+  format: z.literal(FORMAT),
+  game: z.enum(GAME_NAMES),
+  /** How the ratings were found, for people. */
+  about: z.string(),
+  /** Random plies at the beginning of the games behind the ratings. */
+  plies: z.int().min(0).max(64),
+  players: z
+    .array(
+      z.object({
+        name: z.string().min(1),
+        /** A player without a network by its name, or the file of a policy relative to this one. */
+        player: z.string().min(1),
+        /** Of a policy. */
+        play: z.enum(["argmax", "sampled"]).optional(),
+        /** By Bradley and Terry; random = 1000. */
+        rating: z.number(),
+        /** By the sequential procedure of self-play-ppo. */
+        sequential: z.number(),
+      }),
+    )
+    .min(1),
+});
