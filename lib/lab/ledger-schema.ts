@@ -186,11 +186,16 @@ function checkDefinitions(connection: Connection): void {
 
 /** The version of a file's tables; 0 for an empty file. Throws for what is no ledger, or a later version's. */
 function versionOf(connection: Connection): number {
-  const application = Number(connection.pragma("application_id"));
-  const version = Number(connection.pragma("user_version"));
-  const isEmpty = !connection.has("SELECT 1 FROM sqlite_schema LIMIT 1");
+  const look = () => ({
+    application: Number(connection.pragma("application_id")),
+    version: Number(connection.pragma("user_version")),
+    isEmpty: !connection.has("SELECT 1 FROM sqlite_schema LIMIT 1"),
+  });
   const { path } = connection;
-  if (application === 0 && version === 0 && isEmpty) return 0;
+  const first = look();
+  if (first.application === 0 && first.version === 0 && first.isEmpty) return 0;
+  // Another process may have made the tables between these reads. It does so at once, so a second look is whole.
+  const { application, version } = first.application === APPLICATION_ID && first.version > 0 ? first : look();
   if (application !== APPLICATION_ID) {
     throw new LedgerError(`${path} is another application's database`, {
       op: "ledger.open",
