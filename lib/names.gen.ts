@@ -14,6 +14,9 @@ export type GameName = "tictactoe" | "connect4";
 /** `net.kind`: mlp: linear layers and ReLU; resmlp: residual blocks of LayerNorm, linear, GELU. */
 export type NetKind = "mlp" | "resmlp";
 
+/** `net.observation`: what the net is shown: stones; threats: also the empty cells where one more stone completes a line, for either side. */
+export type NetObservation = "stones" | "threats";
+
 /** `net.value`: scalar: one expected result; wdl: probabilities of win, draw and loss, trained by cross-entropy, whose expectation is the value. */
 export type NetValue = "scalar" | "wdl";
 
@@ -61,6 +64,8 @@ export interface NetOptions {
   width: number;
   /** Hidden layers (resmlp: one input layer and depth - 1 blocks). An integer from 1 to 64; default 4. */
   depth: number;
+  /** What the net is shown: stones; threats: also the empty cells where one more stone completes a line, for either side. One of stones, threats; default stones. */
+  observation: NetObservation;
   /** scalar: one expected result; wdl: probabilities of win, draw and loss, trained by cross-entropy, whose expectation is the value. One of scalar, wdl; default scalar. */
   value: NetValue;
 }
@@ -245,6 +250,7 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   {"path":"net.kind","type":"enum","default":"mlp","min":null,"max":null,"values":["mlp","resmlp"],"doc":"mlp: linear layers and ReLU; resmlp: residual blocks of LayerNorm, linear, GELU"},
   {"path":"net.width","type":"integer","default":256,"min":4,"max":4096,"values":null,"doc":"features of each hidden layer"},
   {"path":"net.depth","type":"integer","default":4,"min":1,"max":64,"values":null,"doc":"hidden layers (resmlp: one input layer and depth - 1 blocks)"},
+  {"path":"net.observation","type":"enum","default":"stones","min":null,"max":null,"values":["stones","threats"],"doc":"what the net is shown: stones; threats: also the empty cells where one more stone completes a line, for either side"},
   {"path":"net.value","type":"enum","default":"scalar","min":null,"max":null,"values":["scalar","wdl"],"doc":"scalar: one expected result; wdl: probabilities of win, draw and loss, trained by cross-entropy, whose expectation is the value"},
   {"path":"rollout.games","type":"integer","default":1024,"min":1,"max":1048576,"values":null,"doc":"games played in an iteration"},
   {"path":"rollout.batch","type":"integer","default":2048,"min":1,"max":65536,"values":null,"doc":"games in flight at a time; bounds memory, never changes results"},

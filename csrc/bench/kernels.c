@@ -168,8 +168,9 @@ static bw_status states(work* w, const bw_game* game, int64_t n, bw_ref* ref, bw
 
 // Lists of features of n states that random play goes through, as rollout_encode makes them.
 static bw_status features(work* w, const bw_game* game, int index, int64_t n, bw_ref* ref, bw_error* error) {
-  bw_rollout_encode_args a = {.game = index, .rows = n, .max_features = game->max_features};
-  BW_TRY(bytes(w, n * (1 + game->max_features) * (int64_t)sizeof(uint16_t), ref, error));
+  bw_rollout_encode_args a = {
+      .game = index, .rows = n, .max_features = game->observers[BW_OBSERVE_STONES].max_features};
+  BW_TRY(bytes(w, n * (1 + game->observers[BW_OBSERVE_STONES].max_features) * (int64_t)sizeof(uint16_t), ref, error));
   a.features = *ref;
   BW_TRY(bw_bench_bytes(w->device, (size_t)n * sizeof(bw_game_setup), &a.rollout.setups, error));
   BW_TRY(states(w, game, n, &a.rollout.states, error));
@@ -187,9 +188,9 @@ bw_status bw_bench_make_features_forward(void* context, bw_error* error) {
   bw_features_forward_args* a = &w->args.features_forward;
   a->rows = ROWS;
   a->columns = WIDTH;
-  a->max_features = game->max_features;
+  a->max_features = game->observers[BW_OBSERVE_STONES].max_features;
   BW_TRY(features(w, game, index, ROWS, &a->features, error));
-  BW_TRY(reals(w, game->inputs * WIDTH, -1, 1, &a->weight, error));
+  BW_TRY(reals(w, game->observers[BW_OBSERVE_STONES].inputs * WIDTH, -1, 1, &a->weight, error));
   BW_TRY(reals(w, WIDTH, -1, 1, &a->base, error));
   return reals(w, ROWS * WIDTH, 0, 0, &a->y, error);
 }
@@ -202,13 +203,13 @@ bw_status bw_bench_make_features_gradient(void* context, bw_error* error) {
   w->op = BW_OP_features_gradient;
   bw_features_gradient_args* a = &w->args.features_gradient;
   a->rows = ROWS;
-  a->inputs = game->inputs;
-  a->planes = game->planes;
+  a->inputs = game->observers[BW_OBSERVE_STONES].inputs;
+  a->planes = game->observers[BW_OBSERVE_STONES].planes;
   a->columns = WIDTH;
-  a->max_features = game->max_features;
+  a->max_features = game->observers[BW_OBSERVE_STONES].max_features;
   BW_TRY(features(w, game, index, ROWS, &a->features, error));
   BW_TRY(reals(w, ROWS * WIDTH, -1, 1, &a->dy, error));
-  BW_TRY(reals(w, game->inputs * WIDTH, 0, 0, &a->weight_gradient, error));
+  BW_TRY(reals(w, game->observers[BW_OBSERVE_STONES].inputs * WIDTH, 0, 0, &a->weight_gradient, error));
   return reals(w, WIDTH, 0, 0, &a->bias_gradient, error);
 }
 
@@ -263,7 +264,7 @@ bw_status bw_bench_make_rollout_encode(void* context, bw_error* error) {
   bw_rollout_encode_args* a = &w->args.rollout_encode;
   BW_TRY(find_game("connect4", &a->game, &game, error));
   a->rows = GAMES;
-  a->max_features = game->max_features;
+  a->max_features = game->observers[BW_OBSERVE_STONES].max_features;
   BW_TRY(bytes(w, GAMES * (int64_t)sizeof(bw_game_setup), &a->rollout.setups, error));
   BW_TRY(states(w, game, GAMES, &a->rollout.states, error));
   BW_TRY(ints(w, GAMES, 0, 1, &a->row_games, error));
@@ -295,7 +296,7 @@ bw_status bw_bench_make_sample_gather(void* context, bw_error* error) {
   bw_sample_gather_args* a = &w->args.sample_gather;
   BW_TRY(find_game("connect4", &a->game, &game, error));
   a->rows = ROWS;
-  a->max_features = game->max_features;
+  a->max_features = game->observers[BW_OBSERVE_STONES].max_features;
   const int64_t records = GAMES * 10;
   BW_TRY(states(w, game, records, &a->rollout.record_states, error));
   BW_TRY(ints(w, records, 3, 0, &a->rollout.record_actions, error));

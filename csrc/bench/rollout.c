@@ -46,7 +46,8 @@ static bw_status make(work* w, const bw_bench_entry* entry, const bw_bench_reque
   BW_TRY(bw_bench_bytes(device, games * 4, &w->row_heads, error));
   BW_TRY(bw_bench_bytes(device, (size_t)w->slots * 4, &w->table, error));
   BW_TRY(bw_bench_bytes(device, games * 8, &w->keys, error));
-  BW_TRY(bw_bench_bytes(device, games * (size_t)(1 + w->game->max_features) * 2, &w->features, error));
+  BW_TRY(bw_bench_bytes(device, games * (size_t)(1 + w->game->observers[BW_OBSERVE_STONES].max_features) * 2,
+                        &w->features, error));
   return bw_bench_reals(device, w->games * (w->game->actions + 1), -1, 1, &w->head, error);
 }
 
@@ -74,7 +75,8 @@ static bw_status play(work* w, double* moves, bw_error* error) {
               .keys = w->keys, .rows = rows, .slots = w->slots);
     device->backend->download(device, &unique, w->count, sizeof unique);
     BW_LAUNCH(device, rollout_encode, .game = w->index, .rollout = w->rollout, .row_games = w->unique_games,
-              .features = w->features, .rows = unique, .max_features = w->game->max_features);
+              .features = w->features, .rows = unique,
+              .max_features = w->game->observers[BW_OBSERVE_STONES].max_features);
     BW_LAUNCH(device, rollout_act, .game = w->index, .rollout = w->rollout, .row_games = w->rows,
               .row_heads = w->row_heads, .head = w->head, .seed = 1, .rows = rows, .max_plies = w->game->max_plies,
               .temperature = 1, .record = 1);

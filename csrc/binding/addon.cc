@@ -119,8 +119,8 @@ Napi::Value Games(const Napi::CallbackInfo& info) {
     object.Set("actions", game->actions);
     object.Set("rows", game->rows);
     object.Set("cols", game->cols);
-    object.Set("planes", game->planes);
-    object.Set("inputs", game->inputs);
+    object.Set("planes", game->observers[BW_OBSERVE_STONES].planes);
+    object.Set("inputs", game->observers[BW_OBSERVE_STONES].inputs);
     object.Set("maxPlies", game->max_plies);
     array.Set(static_cast<uint32_t>(i), object);
   }

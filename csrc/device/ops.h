@@ -183,12 +183,13 @@ typedef struct bw_rollout_unique_args {
   int64_t rows, slots;
 } bw_rollout_unique_args;
 
-// features u16 [rows][1 + max_features] of each row's state
+// features u16 [rows][1 + max_features] of each row's state, listed as `observation` (enum bw_observation) says
 typedef struct bw_rollout_encode_args {
   int game;
   bw_rollout_buffers rollout;
   bw_ref row_games, features;
   int64_t rows, max_features;
+  int observation;
 } bw_rollout_encode_args;
 
 // Samples a legal action of each row from softmax(logits / temperature), records it where it is trained, plays it.
@@ -211,7 +212,7 @@ typedef struct bw_rollout_act_args {
   int keep_moves;
 } bw_rollout_act_args;
 
-// One minibatch: row i is the record at slot order[i]. features u16 [rows][1 + max_features] and the loss's inputs,
+// One minibatch: row i is the record at slot order[i]. features as in rollout_encode, and the loss's inputs,
 // each [rows]; with_wdl != 0: also wdl [rows][3]; policy_actions > 0: also policies [rows][policy_actions].
 typedef struct bw_sample_gather_args {
   int game;
@@ -219,7 +220,7 @@ typedef struct bw_sample_gather_args {
   bw_ref order;  // i32 slots [rows]
   bw_ref features, masks /* u32 legal actions */, actions /* i32 */, log_probs, advantages, returns, wdl, policies;
   int64_t rows, max_features, policy_actions;
-  int with_wdl;
+  int observation, with_wdl;
 } bw_sample_gather_args;
 
 // ---- playouts ----

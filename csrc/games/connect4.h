@@ -18,9 +18,11 @@ enum {
   connect4_ACTIONS = 7,
   connect4_ROWS = 6,
   connect4_COLS = 7,
-  connect4_PLANES = 3,
   connect4_MAX_PLIES = 42,
-  connect4_FEATURES = 42
+  connect4_PLANES = 3,
+  connect4_FEATURES = 42,
+  connect4_THREAT_PLANES = 7,
+  connect4_THREAT_FEATURES = 84  // a stone or two threats a cell
 };
 
 typedef struct connect4_state {
@@ -30,6 +32,7 @@ typedef struct connect4_state {
 } connect4_state;
 
 #define connect4_BOTTOM ((uint64_t)0x40810204081)  // row 0: bits 0, 7, ..., 42
+#define connect4_BOARD (connect4_BOTTOM * 0x3F)
 
 BW_INLINE int connect4_bit(int row, int col) { return col * (connect4_ROWS + 1) + row; }
 
@@ -55,6 +58,24 @@ BW_INLINE uint64_t connect4_fours(uint64_t cells, int step) {
   const uint64_t pairs = cells & cells >> step;
   return pairs & pairs >> 2 * step;
 }
+
+// Cells that lie in a line of four whose other three are in `cells`, in one direction.
+BW_INLINE uint64_t connect4_completing_line(uint64_t cells, int step) {
+  const uint64_t below = cells << step & cells << 2 * step;  // the two before this cell
+  const uint64_t above = cells >> step & cells >> 2 * step;  // the two after it
+  return (below & (cells << 3 * step | cells >> step)) | (above & (cells >> 3 * step | cells << step));
+}
+
+// Cells where one more stone completes four, cells of any state, within the board.
+BW_INLINE uint64_t connect4_completing(uint64_t cells) {
+  const uint64_t column = cells << 1 & cells << 2 & cells << 3;
+  return (column | connect4_completing_line(cells, 6) | connect4_completing_line(cells, 7) |
+          connect4_completing_line(cells, 8)) &
+         connect4_BOARD;
+}
+
+// Where a stone comes to rest, of all columns with room.
+BW_INLINE uint64_t connect4_landings(uint64_t occupied) { return (occupied + connect4_BOTTOM) & connect4_BOARD; }
 
 // Where a stone in this column comes to rest; 0 if there is no room.
 BW_INLINE uint64_t connect4_landing(const connect4_state* s, int col) {
@@ -99,6 +120,32 @@ BW_INLINE int connect4_features(const connect4_state* s, uint16_t* list) {
       // Written in any case, counted where there is a stone: no branch to guess.
       list[count] = (uint16_t)(connect4_PLANES * (row * connect4_COLS + col) + theirs);
       count += (int)(s->occupied >> bit & 1);
+    }
+  }
+  return count;
+}
+
+// Planes: own stone, opponent's stone, then empty cells where a stone would make four: own, and it can fall there now;
+// own, later; the opponent's, now; the opponent's, later; 1. (Who gets a threat that is open for later is what most
+// games are about, and a cell's column tells it from its height.)
+BW_INLINE int connect4_threats(const connect4_state* s, uint16_t* list) {
+  const uint64_t opponent = s->own ^ s->occupied;
+  const uint64_t mine = connect4_completing(s->own) & ~s->occupied;
+  const uint64_t theirs = connect4_completing(opponent) & ~s->occupied;
+  const uint64_t later = ~connect4_landings(s->occupied), any = s->occupied | mine | theirs;
+  int count = 0;
+  for (int row = 0; row < connect4_ROWS; ++row) {
+    if (!(any & connect4_BOTTOM << row)) continue;
+    for (int col = 0; col < connect4_COLS; ++col) {
+      const int bit = connect4_bit(row, col);
+      const int first = connect4_THREAT_PLANES * (row * connect4_COLS + col), wait = (int)(later >> bit & 1);
+      if (!(any >> bit & 1)) continue;
+      if (s->occupied >> bit & 1) {
+        list[count++] = (uint16_t)(first + (int)(opponent >> bit & 1));
+        continue;
+      }
+      if (mine >> bit & 1) list[count++] = (uint16_t)(first + 2 + wait);
+      if (theirs >> bit & 1) list[count++] = (uint16_t)(first + 4 + wait);
     }
   }
   return count;

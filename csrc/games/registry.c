@@ -12,6 +12,7 @@
   _Static_assert(sizeof(name##_state) <= BW_GAME_MAX_STATE_BYTES, #name ": state is too large");    \
   _Static_assert((int)name##_ACTIONS <= BW_GAME_MAX_ACTIONS, #name ": too many actions");           \
   _Static_assert((int)name##_FEATURES <= BW_GAME_MAX_FEATURES, #name ": too many features");        \
+  _Static_assert((int)name##_THREAT_FEATURES <= BW_GAME_MAX_FEATURES, #name ": too many features"); \
   static void name##_init_any(void* s) { name##_init((name##_state*)s); }                           \
   static uint32_t name##_legal_any(const void* s) { return name##_legal((const name##_state*)s); }  \
   static void name##_play_any(void* s, int action) { name##_play((name##_state*)s, action); }       \
@@ -21,6 +22,9 @@
   static int name##_features_any(const void* s, uint16_t* list) {                                   \
     return name##_features((const name##_state*)s, list);                                           \
   }                                                                                                 \
+  static int name##_threats_any(const void* s, uint16_t* list) {                                    \
+    return name##_threats((const name##_state*)s, list);                                            \
+  }                                                                                                 \
   static void name##_mirror_any(void* s) { name##_mirror((name##_state*)s); }                       \
   static uint64_t name##_key_any(const void* s) { return name##_key((const name##_state*)s); }      \
   static int name##_cell_any(const void* s, int row, int col) { return name##_cell((const name##_state*)s, row, col); }
@@ -28,28 +32,32 @@
 #undef GAME
 
 static const bw_game games[] = {
-#define GAME(id, words)                                \
-  {.name = #id,                                        \
-   .title = words,                                     \
-   .actions = id##_ACTIONS,                            \
-   .rows = id##_ROWS,                                  \
-   .cols = id##_COLS,                                  \
-   .planes = id##_PLANES,                              \
-   .inputs = (int)id##_ROWS * id##_COLS * id##_PLANES, \
-   .max_plies = id##_MAX_PLIES,                        \
-   .state_bytes = sizeof(id##_state),                  \
-   .init = id##_init_any,                              \
-   .legal = id##_legal_any,                            \
-   .play = id##_play_any,                              \
-   .attempt = id##_attempt_any,                        \
-   .result = id##_result_any,                          \
-   .ply = id##_ply_any,                                \
-   .max_features = id##_FEATURES,                      \
-   .features = id##_features_any,                      \
-   .mirror = id##_mirror_any,                          \
-   .mirror_action = id##_mirror_action,                \
-   .key = id##_key_any,                                \
-   .symbol = id##_symbol,                              \
+#define GAME(id, words)                                                      \
+  {.name = #id,                                                              \
+   .title = words,                                                           \
+   .actions = id##_ACTIONS,                                                  \
+   .rows = id##_ROWS,                                                        \
+   .cols = id##_COLS,                                                        \
+   .max_plies = id##_MAX_PLIES,                                              \
+   .state_bytes = sizeof(id##_state),                                        \
+   .init = id##_init_any,                                                    \
+   .legal = id##_legal_any,                                                  \
+   .play = id##_play_any,                                                    \
+   .attempt = id##_attempt_any,                                              \
+   .result = id##_result_any,                                                \
+   .ply = id##_ply_any,                                                      \
+   .observers = {{.planes = id##_PLANES,                                     \
+                  .inputs = (int)id##_ROWS * id##_COLS * id##_PLANES,        \
+                  .max_features = id##_FEATURES,                             \
+                  .features = id##_features_any},                            \
+                 {.planes = id##_THREAT_PLANES,                              \
+                  .inputs = (int)id##_ROWS * id##_COLS * id##_THREAT_PLANES, \
+                  .max_features = id##_THREAT_FEATURES,                      \
+                  .features = id##_threats_any}},                            \
+   .mirror = id##_mirror_any,                                                \
+   .mirror_action = id##_mirror_action,                                      \
+   .key = id##_key_any,                                                      \
+   .symbol = id##_symbol,                                                    \
    .cell = id##_cell_any},
 #include "list.def"
 #undef GAME
@@ -60,10 +68,10 @@ int bw_game_count(void) { return GAME_COUNT; }
 
 const bw_game* bw_game_at(int index) { return index >= 0 && index < GAME_COUNT ? &games[index] : NULL; }
 
-void bw_game_encode(const bw_game* game, const void* state, float* x) {
+void bw_observer_encode(const bw_observer* observer, const void* state, float* x) {
   uint16_t list[BW_GAME_MAX_FEATURES];
-  for (int i = 0; i < game->inputs; ++i) x[i] = i % game->planes == game->planes - 1;
-  const int count = game->features(state, list);
+  for (int i = 0; i < observer->inputs; ++i) x[i] = i % observer->planes == observer->planes - 1;
+  const int count = observer->features(state, list);
   for (int i = 0; i < count; ++i) x[list[i]] = 1;
 }
 

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "../core/status.h"
+#include "game.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -15,11 +16,18 @@ extern "C" {
 #define BW_GAME_MAX_ACTIONS 32
 #define BW_GAME_MAX_FEATURES 512
 
+// What a net is shown of a state (game.h).
+typedef struct bw_observer {
+  int planes, inputs, max_features;
+  int (*features)(const void* state, uint16_t* list);  // list[max_features]
+} bw_observer;
+
 // One game; the functions are those of game.h on opaque state.
 typedef struct bw_game {
   const char* name;
   const char* title;
-  int actions, rows, cols, planes, inputs, max_plies, max_features;
+  int actions, rows, cols, max_plies;
+  bw_observer observers[BW_OBSERVATIONS];
   size_t state_bytes;  // at most BW_GAME_MAX_STATE_BYTES
   void (*init)(void* state);
   uint32_t (*legal)(const void* state);
@@ -27,7 +35,6 @@ typedef struct bw_game {
   void (*attempt)(void* state, int action);
   int (*result)(const void* state);  // enum bw_result
   int (*ply)(const void* state);
-  int (*features)(const void* state, uint16_t* list);  // list[max_features]
   void (*mirror)(void* state);
   int (*mirror_action)(int action);
   uint64_t (*key)(const void* state);
@@ -41,7 +48,7 @@ const bw_game* bw_game_at(int index);
 bw_status bw_game_find(const char* name, int* index, bw_error* error);
 
 // The observation of a state as numbers: x[inputs], each 0 or 1 (game.h).
-void bw_game_encode(const bw_game* game, const void* state, float* x);
+void bw_observer_encode(const bw_observer* observer, const void* state, float* x);
 
 // Plays `moves` (one symbol a move, e.g. "4455"; blanks, tabs and CR are ignored) from the start position into
 // state. An unknown symbol, an illegal move or a move after the end is BW_OPTION with path "moves"; the message

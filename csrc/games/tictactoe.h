@@ -13,9 +13,11 @@ enum {
   tictactoe_ACTIONS = 9,
   tictactoe_ROWS = 3,
   tictactoe_COLS = 3,
-  tictactoe_PLANES = 3,
   tictactoe_MAX_PLIES = 9,
-  tictactoe_FEATURES = 9
+  tictactoe_PLANES = 3,
+  tictactoe_FEATURES = 9,
+  tictactoe_THREAT_PLANES = 5,
+  tictactoe_THREAT_FEATURES = 18  // a stone or two threats a cell
 };
 
 typedef struct tictactoe_state {
@@ -43,11 +45,14 @@ BW_INLINE uint32_t tictactoe_lines(uint32_t cells, int step, uint32_t starts) {
   return cells & cells >> step & cells >> 2 * step & starts;
 }
 
+BW_INLINE uint32_t tictactoe_all_lines(uint32_t cells) {  // rows, columns, diagonals
+  return tictactoe_lines(cells, 1, 0x49) | tictactoe_lines(cells, 3, 0x07) | tictactoe_lines(cells, 4, 0x01) |
+         tictactoe_lines(cells, 2, 0x04);
+}
+
 // The side to move puts a stone there; moved 0, with no stone, changes nothing.
 BW_INLINE void tictactoe_place(tictactoe_state* s, uint32_t stone, uint32_t moved) {
-  const uint32_t mine = s->own | stone;
-  const uint32_t lines = tictactoe_lines(mine, 1, 0x49) | tictactoe_lines(mine, 3, 0x07) |  // rows, columns
-                         tictactoe_lines(mine, 4, 0x01) | tictactoe_lines(mine, 2, 0x04);   // diagonals
+  const uint32_t lines = tictactoe_all_lines(s->own | stone);
   s->own ^= s->occupied & (0 - moved);
   s->occupied |= stone;
   s->ply += moved;
@@ -74,6 +79,23 @@ BW_INLINE int tictactoe_features(const tictactoe_state* s, uint16_t* list) {
     // Written in any case, counted where there is a stone: no branch to guess.
     list[count] = (uint16_t)(tictactoe_PLANES * cell + (int)(opponent >> cell & 1));
     count += (int)(s->occupied >> cell & 1);
+  }
+  return count;
+}
+
+// Planes: own stone, opponent's stone, empty cells where a stone would make three: own, the opponent's; 1.
+BW_INLINE int tictactoe_threats(const tictactoe_state* s, uint16_t* list) {
+  const uint32_t opponent = s->own ^ s->occupied;
+  int count = 0;
+  for (int cell = 0; cell < tictactoe_ROWS * tictactoe_COLS; ++cell) {
+    const uint32_t stone = (uint32_t)1 << cell;
+    const int first = tictactoe_THREAT_PLANES * cell;
+    if (s->occupied & stone) {
+      list[count++] = (uint16_t)(first + ((opponent & stone) != 0));
+      continue;
+    }
+    if (tictactoe_all_lines(s->own | stone)) list[count++] = (uint16_t)(first + 2);
+    if (tictactoe_all_lines(opponent | stone)) list[count++] = (uint16_t)(first + 3);
   }
   return count;
 }

@@ -7,40 +7,19 @@
 #include "../games/connect4.h"
 
 #define BW_CONNECT4_KEY_BITS 49  // of connect4_key
-#define BW_CONNECT4_BOARD (connect4_BOTTOM * 0x3F)
 #define BW_CONNECT4_COLUMN(col) ((uint64_t)0x3F << connect4_bit(0, col))
 // Rows counted from 1 at the bottom, as players do.
 #define BW_CONNECT4_ODD_ROWS (connect4_BOTTOM * 0x15)
 #define BW_CONNECT4_EVEN_ROWS (connect4_BOTTOM * 0x2A)
-
-// Where a stone comes to rest, of all columns with room.
-static inline uint64_t bw_connect4_landings(uint64_t occupied) {
-  return (occupied + connect4_BOTTOM) & BW_CONNECT4_BOARD;
-}
 
 static inline bool bw_connect4_has_four(uint64_t cells) {
   return (connect4_fours(cells, 1) | connect4_fours(cells, 7) | connect4_fours(cells, 8) | connect4_fours(cells, 6)) !=
          0;
 }
 
-// Cells that lie in a line of four whose other three are in `cells`, in one direction.
-static inline uint64_t bw_connect4_completing_line(uint64_t cells, int step) {
-  const uint64_t below = cells << step & cells << 2 * step;  // the two before this cell
-  const uint64_t above = cells >> step & cells >> 2 * step;  // the two after it
-  return (below & (cells << 3 * step | cells >> step)) | (above & (cells >> 3 * step | cells << step));
-}
-
-// Cells where one more stone completes four, cells of any state, within the board.
-static inline uint64_t bw_connect4_completing(uint64_t cells) {
-  const uint64_t column = cells << 1 & cells << 2 & cells << 3;
-  return (column | bw_connect4_completing_line(cells, 6) | bw_connect4_completing_line(cells, 7) |
-          bw_connect4_completing_line(cells, 8)) &
-         BW_CONNECT4_BOARD;
-}
-
 // Moves after which the opponent, who threatens these cells, cannot complete four with his next stone.
 static inline uint64_t bw_connect4_safe(uint64_t occupied, uint64_t threats) {
-  uint64_t moves = bw_connect4_landings(occupied);
+  uint64_t moves = connect4_landings(occupied);
   const uint64_t forced = moves & threats;
   if (forced) moves = forced & (forced - 1) ? 0 : forced;  // two threats cannot be stopped by one stone
   return moves & ~(threats >> 1);

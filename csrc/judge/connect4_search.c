@@ -101,9 +101,9 @@ static uint64_t hash_of(uint64_t own, uint64_t occupied, int stones) {
 
 // The second player has an answer in the same column to every move, and there are lines left in question.
 static bool follows_up(uint64_t own, uint64_t occupied, int* bound) {
-  const uint64_t landing = bw_connect4_landings(occupied);
+  const uint64_t landing = connect4_landings(occupied);
   if (landing & BW_CONNECT4_EVEN_ROWS) return false;
-  const uint64_t empty = BW_CONNECT4_BOARD ^ occupied;
+  const uint64_t empty = connect4_BOARD ^ occupied;
   if (bw_connect4_has_four(own | (empty & BW_CONNECT4_ODD_ROWS))) return false;
   *bound = bw_connect4_has_four((own ^ occupied) | (empty & BW_CONNECT4_EVEN_ROWS)) ? -1 : 0;
   return true;
@@ -120,7 +120,7 @@ static int search(bw_connect4_search* s, uint64_t own, uint64_t occupied, uint64
   if (best >= bound) return best;
   if (most < bound) return most;
 
-  const uint64_t other = own ^ occupied, empty = BW_CONNECT4_BOARD ^ occupied;
+  const uint64_t other = own ^ occupied, empty = connect4_BOARD ^ occupied;
   if (bound > 0) {
     if (!bw_connect4_has_four(own | empty)) return 0;
   } else if (!bw_connect4_has_four(other | empty)) {
@@ -156,7 +156,7 @@ static int search(bw_connect4_search* s, uint64_t own, uint64_t occupied, uint64
     const uint64_t stone = moves & BW_CONNECT4_COLUMN(order[i]);
     if (!stone) continue;
     const uint64_t after = occupied | stone;
-    const uint64_t threats = bw_connect4_completing(own | stone) & ~after;
+    const uint64_t threats = connect4_completing(own | stone) & ~after;
     const uint64_t replies = bw_connect4_safe(after, threats);
     if (!replies) {
       best = most = (41 - stones) / 2;
@@ -214,12 +214,12 @@ store:
 bool bw_connect4_search_score(bw_connect4_search* s, const connect4_state* state, int* score) {
   const uint64_t own = state->own, occupied = state->occupied;
   const int stones = connect4_ply(state);
-  const uint64_t empty = BW_CONNECT4_BOARD ^ occupied;
-  if (bw_connect4_completing(own) & bw_connect4_landings(occupied)) {
+  const uint64_t empty = connect4_BOARD ^ occupied;
+  if (connect4_completing(own) & connect4_landings(occupied)) {
     *score = (43 - stones) / 2;
     return true;
   }
-  const uint64_t moves = bw_connect4_safe(occupied, bw_connect4_completing(own ^ occupied) & empty);
+  const uint64_t moves = bw_connect4_safe(occupied, connect4_completing(own ^ occupied) & empty);
   int lower = -(42 - stones) / 2, upper = (41 - stones) / 2;
   if (!moves) upper = lower;
   s->number = (s->number + 1) & FIELD;

@@ -62,6 +62,10 @@ BW_INLINE GAME(state) GAME(seen)(const GAME(state) * state, int mirrored) {
   return seen;
 }
 
+BW_INLINE int GAME(observe)(const GAME(state) * state, int observation, uint16_t* list) {
+  return observation == BW_OBSERVE_THREATS ? GAME(threats)(state, list) : GAME(features)(state, list);
+}
+
 // A hash table with linear probing; the key of a state says all of it.
 GAME_KERNEL(rollout_unique) {
   IN_AT(bw_game_setup, setups, args->rollout.setups);
@@ -102,7 +106,7 @@ GAME_KERNEL(rollout_encode) {
     const int32_t g = row_games[i];
     const GAME(state) seen = GAME(seen)(&states[g], setups[g].mirrored);
     uint16_t* list = features + i * (1 + args->max_features);
-    list[0] = (uint16_t)GAME(features)(&seen, list + 1);
+    list[0] = (uint16_t)GAME(observe)(&seen, args->observation, list + 1);
   }
 }
 
@@ -206,7 +210,7 @@ GAME_KERNEL(sample_gather) {
       PREFETCH(&record_returns[later]);
     }
     uint16_t* list = features + i * (1 + args->max_features);
-    list[0] = (uint16_t)GAME(features)(&state, list + 1);
+    list[0] = (uint16_t)GAME(observe)(&state, args->observation, list + 1);
     masks[i] = GAME(legal)(&state);
     actions[i] = record_actions[slot];
     log_probs[i] = record_log_probs[slot];

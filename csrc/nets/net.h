@@ -25,6 +25,7 @@ typedef enum bw_net_kind { BW_NET_KIND_MLP, BW_NET_KIND_RESMLP } bw_net_kind;
 typedef struct bw_net_shape {
   bw_net_kind kind;
   int64_t inputs, actions, width, depth;
+  int observation;               // enum bw_observation
   int64_t planes, max_features;  // of the inputs (games/game.h)
   bool wdl;                      // three rows of values instead of one
   double draw_value;             // wdl: the value of a draw; of a win it is 1, of a loss -1

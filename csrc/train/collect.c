@@ -58,7 +58,8 @@ static void move(bw_run* run, const bw_play* play, mover by, int64_t listed, int
     device->backend->download(device, &unique, run->row_count, sizeof unique);
     bw_group_begin(device, BW_GROUP_ROWS, unique);
     BW_LAUNCH(device, rollout_encode, .game = run->game_index, .rollout = run->rollout, .row_games = run->unique_games,
-              .features = by.activations->features, .rows = unique, .max_features = run->game->max_features);
+              .features = by.activations->features, .rows = unique, .observation = by.net->layout->shape.observation,
+              .max_features = by.net->layout->shape.max_features);
     bw_net_forward(device, by.net, by.activations, unique);
     bw_group_end(device);
   }

@@ -52,7 +52,7 @@ static bw_status create(bw_policy* policy, const bw_config* config, const bw_saf
   BW_TRY(bw_plan_check(plan, 0, error));
   BW_TRY(bw_plan_take(plan, policy->device, error));
   bw_net_bind(&policy->net, policy->device);
-  const size_t features = (size_t)rows * (1 + (size_t)policy->game->max_features) * sizeof *policy->features;
+  const size_t features = (size_t)rows * (1 + (size_t)policy->layout.shape.max_features) * sizeof *policy->features;
   const size_t bytes = (size_t)policy->layout.parameters * sizeof(float);
   policy->features = malloc(features);
   float* weights = malloc(bytes);

@@ -62,8 +62,8 @@ void bw_ppo_gradient(bw_run* run, int64_t first, int64_t rows, double entropy_co
             .order = bw_ref_at(run->order, (uint64_t)first * sizeof(int32_t)), .features = run->activations.features,
             .masks = run->masks, .actions = run->actions, .log_probs = run->log_probs, .advantages = run->advantages,
             .returns = run->returns, .wdl = run->wdl, .policies = run->policies, .rows = rows,
-            .max_features = run->game->max_features, .policy_actions = c->ppo_kl_coef > 0 ? run->game->actions : 0,
-            .with_wdl = run->layout.shape.wdl);
+            .observation = run->layout.shape.observation, .max_features = run->layout.shape.max_features,
+            .policy_actions = c->ppo_kl_coef > 0 ? run->game->actions : 0, .with_wdl = run->layout.shape.wdl);
   bw_net_forward(device, &run->agent, &run->activations, rows);
   BW_LAUNCH(device, ppo_loss, .head = run->activations.head, .masks = run->masks, .actions_taken = run->actions,
             .log_probs = run->log_probs, .advantages = run->advantages, .returns = run->returns, .wdl = run->wdl,

@@ -9,13 +9,15 @@
 
 bw_net_shape bw_config_net_shape(const bw_config* config) {
   const bw_game* game = bw_game_at(config->game_name);
+  const bw_observer* observer = &game->observers[config->net_observation];
   return (bw_net_shape){.kind = config->net_kind == BW_NET_MLP ? BW_NET_KIND_MLP : BW_NET_KIND_RESMLP,
-                        .inputs = game->inputs,
+                        .inputs = observer->inputs,
                         .actions = game->actions,
                         .width = config->net_width,
                         .depth = config->net_depth,
-                        .planes = game->planes,
-                        .max_features = game->max_features,
+                        .observation = (int)config->net_observation,
+                        .planes = observer->planes,
+                        .max_features = observer->max_features,
                         .wdl = config->net_value == BW_VALUE_WDL,
                         .draw_value = config->rollout_draw_reward};
 }
@@ -111,7 +113,7 @@ static void plan_host(bw_run* run) {
     HOST("rollout", "host moves", BW_ELEMENT_U8, games, plies);
   }
   HOST("net", "host weights", BW_ELEMENT_I32, 2, run->layout.parameters);
-  HOST("rollout", "host features", BW_ELEMENT_U8, run->activations.max_rows, 1 + (int64_t)run->game->max_features,
+  HOST("rollout", "host features", BW_ELEMENT_U8, run->activations.max_rows, 1 + run->layout.shape.max_features,
        (int64_t)sizeof(uint16_t));
 #undef HOST
 }
@@ -155,8 +157,8 @@ static bool allocate_host(bw_run* run) {
   run->host_order = calloc(samples, sizeof *run->host_order);
   run->host_weights = calloc((size_t)run->layout.parameters, sizeof *run->host_weights);
   run->host_parameters = calloc((size_t)run->layout.parameters, sizeof *run->host_parameters);
-  run->host_features =
-      calloc((size_t)run->activations.max_rows * (1 + (size_t)run->game->max_features), sizeof *run->host_features);
+  run->host_features = calloc((size_t)run->activations.max_rows * (1 + (size_t)run->layout.shape.max_features),
+                              sizeof *run->host_features);
   run->members = calloc((size_t)run->config.opponents_pool + 1, sizeof *run->members);
   run->member_weights = calloc((size_t)run->config.opponents_pool + 1, sizeof *run->member_weights);
   return run->setups && run->host_list && run->host_outcomes && run->host_plies && run->host_slots && run->host_order &&

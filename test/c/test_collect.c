@@ -433,8 +433,10 @@ static void test_reservoir(void) {
 // A policy file of a run: what a fixed opponent is given as.
 static bw_config make_policy(const char* kind, const char* width, const char* value, const char* seed,
                              bw_device* device, uint8_t** bytes, size_t* size) {
-  const test_option options[] = {{"net.kind", kind},   {"net.width", width}, {"net.depth", "3"},
-                                 {"net.value", value}, {"run.seed", seed},   {NULL, NULL}};
+  const test_option options[] = {{"net.kind", kind}, {"net.width", width},
+                                 {"net.depth", "3"}, {"net.value", value},
+                                 {"run.seed", seed}, {"net.observation", strcmp(value, "wdl") ? "stones" : "threats"},
+                                 {NULL, NULL}};
   const bw_config config = test_config("connect4", options);
   bw_run* run = test_run(&config, device);
   test_iterate(run, 0);

@@ -114,35 +114,61 @@ static void check_against_naive(const bw_game* game, const state* s, const naive
 
 // ---- properties of one state ----
 
-static void check_features(const bw_game* game, const state* s) {
+static void check_list(const bw_observer* observer, const state* s) {
   uint16_t list[BW_GAME_MAX_FEATURES + 1];
   memset(list, 0xAB, sizeof list);
-  const int count = game->features(s, list);
-  REQUIRE(count >= 0 && count <= game->max_features);
-  CHECK(list[game->max_features] == 0xABAB);  // nothing is written beyond the longest list
+  const int count = observer->features(s, list);
+  REQUIRE(count >= 0 && count <= observer->max_features);
+  CHECK(list[observer->max_features] == 0xABAB);  // nothing is written beyond the longest list
   for (int i = 0; i < count; ++i) {
-    CHECK(list[i] < game->inputs && list[i] % game->planes != game->planes - 1);  // the last plane is never listed
+    CHECK(list[i] < observer->inputs &&
+          list[i] % observer->planes != observer->planes - 1);  // the last is never listed
     CHECK(i == 0 || list[i] > list[i - 1]);
   }
 }
 
+// Whether a stone of `player` in this empty cell makes a line, wherever stones may fall.
+static bool completes(const bw_game* game, const state* s, int row, int col, int player) {
+  naive n = {.game = game, .rules = facts_of(game->name)};
+  for (int r = 0; r < game->rows; ++r)
+    for (int c = 0; c < game->cols; ++c) n.board[r * game->cols + c] = game->cell(s, r, c);
+  if (naive_has_line(&n, player)) return true;  // there is one already
+  n.board[row * game->cols + col] = player;
+  return naive_has_line(&n, player);
+}
+
+// What connect4.h and tictactoe.h say of the planes between the stones' and the last.
+static float threat(const bw_game* game, const state* s, int row, int col, int player, int wait) {
+  const bool gravity = game->actions == game->cols;
+  const int waits = gravity && row > 0 && game->cell(s, row - 1, col) == 0;
+  return game->cell(s, row, col) == 0 && waits == wait && completes(game, s, row, col, player);
+}
+
 static void check_encode(const bw_game* game, const state* s) {
-  float x[4 * MAX_CELLS];
-  REQUIRE(game->inputs == game->rows * game->cols * game->planes && game->inputs < 4 * MAX_CELLS);
-  for (int i = 0; i <= game->inputs; ++i) x[i] = -7;  // one more than the observation: it must stay
-  bw_game_encode(game, s, x);
-  CHECK(x[game->inputs] == -7);
-  check_features(game, s);
-  if (game->planes != 3) return;
   const int own = 1 + (game->ply(s) & 1);  // the player to move
-  int wrong = 0;
-  for (int row = 0; row < game->rows; ++row)
-    for (int col = 0; col < game->cols; ++col) {
-      const float* cell = x + 3 * (row * game->cols + col);
-      const int stone = game->cell(s, row, col);
-      wrong += cell[0] != (float)(stone == own) || cell[1] != (float)(stone == 3 - own) || cell[2] != 1;
-    }
-  CHECK_EQ_INT(wrong, 0);
+  for (int o = 0; o < BW_OBSERVATIONS; ++o) {
+    const bw_observer* observer = &game->observers[o];
+    float x[8 * MAX_CELLS];
+    const int planes = observer->planes, inputs = observer->inputs;
+    REQUIRE(inputs == game->rows * game->cols * planes && inputs < 8 * MAX_CELLS);
+    for (int i = 0; i <= inputs; ++i) x[i] = -7;  // one more than the observation: it must stay
+    bw_observer_encode(observer, s, x);
+    CHECK(x[inputs] == -7);
+    check_list(observer, s);
+    int wrong = 0;
+    const int ways = (planes - 3) / 2;  // planes of a side's threats
+    for (int row = 0; row < game->rows; ++row)
+      for (int col = 0; col < game->cols; ++col) {
+        const float* cell = x + planes * (row * game->cols + col);
+        const int stone = game->cell(s, row, col);
+        wrong += cell[0] != (float)(stone == own) || cell[1] != (float)(stone == 3 - own) || cell[planes - 1] != 1;
+        // Of a game that is over nothing but the stones is ever shown.
+        for (int k = 0; k < 2 * ways && game->result(s) == BW_ONGOING; ++k) {
+          wrong += cell[2 + k] != threat(game, s, row, col, k < ways ? own : 3 - own, k % ways);
+        }
+      }
+    CHECK_EQ_INT(wrong, 0);
+  }
 }
 
 static state mirrored(const bw_game* game, const state* s) {
@@ -381,7 +407,8 @@ static void test_headers(void) {
     CHECK_EQ_INT(found, index);                                                                        \
     CHECK_EQ_INT(game->actions, id##_ACTIONS);                                                         \
     CHECK_EQ_INT(game->max_plies, id##_MAX_PLIES);                                                     \
-    CHECK_EQ_INT(game->inputs, id##_ROWS* id##_COLS* id##_PLANES);                                     \
+    CHECK_EQ_INT(game->observers[BW_OBSERVE_STONES].inputs, id##_ROWS* id##_COLS* id##_PLANES);        \
+    CHECK_EQ_INT(game->observers[BW_OBSERVE_THREATS].planes, id##_THREAT_PLANES);                      \
     CHECK_EQ_INT(game->state_bytes, sizeof(id##_state));                                               \
     id##_state typed;                                                                                  \
     state opaque;                                                                                      \

@@ -28,6 +28,8 @@ int main() {
   uint16_t x[tictactoe_FEATURES];
   CHECK(tictactoe_features(&t, x) == 4);
   CHECK(x[0] == 3 * 0 && x[1] == 3 * 1 && x[2] == 3 * 3 + 1 && x[3] == 3 * 4 + 1);  // own stones 0, 1; the opponent's
+  uint16_t v[tictactoe_THREAT_FEATURES];
+  CHECK(tictactoe_threats(&t, v) == 6 && v[2] == 5 * 2 + 2 && v[5] == 5 * 5 + 3);  // 2 is ours, 5 the opponent's
   tictactoe_mirror(&t);
   tictactoe_play(&t, tictactoe_mirror_action(2));
   CHECK(tictactoe_result(&t) == BW_WON);
@@ -41,6 +43,8 @@ int main() {
   CHECK(connect4_features(&c, y) == 6);
   CHECK(y[0] == 0 && y[2] == 3 * 2);
   CHECK(y[3] == 3 * 6 + 1 && y[5] == 3 * (2 * 7 + 6) + 1);
+  uint16_t z[connect4_THREAT_FEATURES];
+  CHECK(connect4_threats(&c, z) == 8 && z[3] == 7 * 3 + 2 && z[7] == 7 * (3 * 7 + 6) + 4);  // one each, both at once
   CHECK(connect4_result(&c) == BW_ONGOING && connect4_legal(&c) == 0x7F);
   connect4_mirror(&c);
   connect4_play(&c, connect4_mirror_action(3));

@@ -83,6 +83,7 @@ static double loss_of(const problem* p, double entropy_coef, clipping* clipped) 
 static problem create_problem(const char* game, const char* net, const char* games, const char* value) {
   const char* const options[][2] = {{"net.kind", net},
                                     {"net.value", value},
+                                    {"net.observation", strcmp(value, "wdl") == 0 ? "threats" : "stones"},
                                     {"ppo.klCoef", strcmp(value, "wdl") == 0 ? "0.4" : "0"},
                                     {"ppo.gamma", strcmp(value, "wdl") == 0 ? "1" : "0.99"},
                                     {"net.width", "8"},
@@ -93,9 +94,9 @@ static problem create_problem(const char* game, const char* net, const char* gam
                                     {"rollout.drawReward", "0.1"},
                                     {"ppo.minibatch", "1000000"},
                                     {"run.seed", "3"}};
-  const bw_value_kind kinds[] = {BW_VALUE_STRING, BW_VALUE_STRING, BW_VALUE_NUMBER, BW_VALUE_NUMBER,
-                                 BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_BOOL,
-                                 BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_NUMBER};
+  const bw_value_kind kinds[] = {BW_VALUE_STRING, BW_VALUE_STRING, BW_VALUE_STRING, BW_VALUE_NUMBER, BW_VALUE_NUMBER,
+                                 BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_BOOL,   BW_VALUE_NUMBER,
+                                 BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_NUMBER};
   problem p = {0};
   bw_config config;
   bw_error error = {0};

@@ -403,9 +403,13 @@ typedef struct net {
 } net;
 
 static net make_net(const char* game, const char* kind, const char* width, const char* depth, const char* seed) {
-  const test_option options[] = {{"net.kind", kind},   {"net.width", width},
-                                 {"net.depth", depth}, {"run.seed", seed},
-                                 {"ppo.lr", "0.01"},   {"net.value", strcmp(kind, "mlp") ? "wdl" : "scalar"},
+  const test_option options[] = {{"net.kind", kind},
+                                 {"net.width", width},
+                                 {"net.depth", depth},
+                                 {"run.seed", seed},
+                                 {"ppo.lr", "0.01"},
+                                 {"net.value", strcmp(kind, "mlp") ? "wdl" : "scalar"},
+                                 {"net.observation", strcmp(kind, "mlp") ? "threats" : "stones"},
                                  {NULL, NULL}};
   net n = {.spec = {.kind = "policy", .config = test_config(game, options), .temperature = 1}};
   REQUIRE(bw_selfplay_create(&n.spec.config, &n.run, NULL) == BW_OK);

@@ -770,10 +770,12 @@ static void case_rollout_encode(void) {
     FOR_SIZES(games, 1, 7, 33, 700) {
       const bw_rollout_buffers rollout = {.setups = random_setups(game, games),
                                           .states = random_states(IN, game, games, OVER_NEVER)};
+      const int observation = games % 3 == 0;
+      const int64_t most = game->observers[observation].max_features;
       int64_t rows;
-      const bw_ref row_games = random_list(games, &rows), features = raw(OUT, rows * (1 + game->max_features) * 2);
+      const bw_ref row_games = random_list(games, &rows), features = raw(OUT, rows * (1 + most) * 2);
       COMPARE(rollout_encode, .game = index, .rollout = rollout, .row_games = row_games, .features = features,
-              .rows = rows, .max_features = game->max_features);
+              .rows = rows, .max_features = most, .observation = observation);
     }
   }
 }
@@ -1010,7 +1012,9 @@ static void case_sample_gather(void) {
       const bw_ref order = ints(IN, rows);
       for (int64_t i = 0; i < slots; ++i) int_values(rollout.record_actions)[i] = (int32_t)random_below(game->actions);
       for (int64_t i = 0; i < rows; ++i) int_values(order)[i] = (int32_t)random_below(slots);
-      const int64_t stride = 1 + game->max_features;
+      const int observation = rows % 3 == 0;
+      const bw_observer* observer = &game->observers[observation];
+      const int64_t stride = 1 + observer->max_features;
       const bw_ref features = raw(OUT, rows * stride * 2), masks = ints(OUT, rows), actions = ints(OUT, rows);
       const bw_ref log_probs = reals(OUT, rows, 0, 0), advantages = reals(OUT, rows, 0, 0);
       const bw_ref returns = reals(OUT, rows, 0, 0), wdl = reals(OUT, with_wdl ? 3 * rows : 1, 0, 0);
@@ -1020,12 +1024,12 @@ static void case_sample_gather(void) {
       COMPARE(sample_gather, .game = index, .rollout = rollout, .order = order, .features = features, .masks = masks,
               .policies = policies, .policy_actions = kept, .actions = actions, .log_probs = log_probs,
               .advantages = advantages, .returns = returns, .wdl = wdl, .rows = rows,
-              .max_features = game->max_features, .with_wdl = with_wdl);
+              .max_features = observer->max_features, .observation = observation, .with_wdl = with_wdl);
       for (int64_t i = 0; i < rows; ++i) {
         const void* state = (char*)raw_values(rollout.record_states) + (size_t)int_values(order)[i] * game->state_bytes;
         uint16_t list[BW_GAME_MAX_FEATURES];
         const uint16_t* got = (const uint16_t*)(const void*)wanted_raw(features) + i * stride;
-        CHECK_EQ_INT(got[0], game->features(state, list));
+        CHECK_EQ_INT(got[0], observer->features(state, list));
         CHECK_BYTES(got + 1, list, (size_t)got[0] * 2);
         CHECK((uint32_t)wanted_int(masks, i) == game->legal(state));
         for (int64_t a = 0; a < kept; ++a) {

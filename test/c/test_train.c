@@ -67,9 +67,16 @@ static void test_threads_are_bit_equal(bw_precision precision) {
 // Every optimiser, net and game learns to beat random play.
 static void test_learns(const char* game, const char* kind, const char* optimizer, const char* chain,
                         const char* value) {
-  const test_option options[] = {{"net.kind", kind},           {"net.width", "32"},  {"rollout.games", "256"},
-                                 {"ppo.optimizer", optimizer}, {"ppo.lr", "0.003"},  {"ppo.epochs", "4"},
-                                 {"ppo.chain", chain},         {"net.value", value}, {NULL, NULL}};
+  const test_option options[] = {{"net.kind", kind},
+                                 {"net.width", "32"},
+                                 {"rollout.games", "256"},
+                                 {"ppo.optimizer", optimizer},
+                                 {"ppo.lr", "0.003"},
+                                 {"ppo.epochs", "4"},
+                                 {"ppo.chain", chain},
+                                 {"net.value", value},
+                                 {"net.observation", strcmp(value, "wdl") ? "stones" : "threats"},
+                                 {NULL, NULL}};
   const bw_config config = test_config(game, options);
   bw_device* device = test_cpu(2);
   bw_run* run = test_run(&config, device);
@@ -399,6 +406,7 @@ static void test_checkpoint(bool bundled, const char* sampling) {
                                  {"rollout.opponents.every", "1"},
                                  {"rollout.opponents.selfShare", "0.5"},
                                  {"net.value", bundled ? "wdl" : "scalar"},
+                                 {"net.observation", bundled ? "threats" : "stones"},
                                  {"ppo.klCoef", bundled ? "0.1" : "0"},
                                  {"ppo.klTarget", bundled ? "0.0001" : "0"},
                                  {"rollout.opponents.sampling", sampling},
