@@ -1,5 +1,6 @@
 // What a run reports: the types that the API yields and the command line prints as JSON.
 
+import type { Judgement } from "./judge/judgement.js";
 import type { NativeCertificate, NativeExploit, NativeIteration, Shares } from "./native.js";
 
 export type { Shares };
@@ -105,6 +106,8 @@ export interface VersusRandom extends SeatShares {
 export interface Evaluation {
   /** Null for games whose tree is too large. */
   readonly certificate: Certificate | null;
+  /** Mistakes by the perfect player's scores; null for other games than Connect Four. */
+  readonly judge: Judgement | null;
   readonly versusRandom: VersusRandom;
 }
 

@@ -23,6 +23,7 @@ export type {
   Shares,
   VersusRandom,
 } from "./events.js";
+export * from "./judge/index.js";
 export { type MatchArguments, type MatchGame, type MatchResult, playMatch } from "./match/match.js";
 export { type OpeningArguments, randomOpenings } from "./match/openings.js";
 export { Player, type PlayerSpec, type PolicyPlayer, parseReferencePlayer } from "./match/player.js";

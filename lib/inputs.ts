@@ -38,7 +38,8 @@ async function giveStarts(engine: NativeEngine, path: string): Promise<string> {
     throw ioError(error, path, "cannot read the start positions");
   }
   const lines = new TextDecoder().decode(bytes).split("\n");
-  const numbered = lines.map((text, index) => ({ text: text.trim(), line: index + 1 }));
+  // What stands behind # is for people, as in a blunder atlas.
+  const numbered = lines.map((text, index) => ({ text: text.replace(/#.*/, "").trim(), line: index + 1 }));
   const positions = numbered.filter(({ text }) => text !== "");
   if (positions.length === 0) {
     throw new OptionError(`${path} (${option}) holds no positions`, {

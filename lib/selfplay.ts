@@ -31,6 +31,7 @@ import {
   wilson,
 } from "./events.js";
 import { checkInputs, giveInputs, type InputHashes } from "./inputs.js";
+import { judgeConnect4 } from "./judge/connect4.js";
 import {
   type NativeEngine,
   type NativeEntry,
@@ -389,8 +390,9 @@ export class SelfPlay implements AsyncDisposable {
   }
 
   /**
-   * What the policy is worth: the exact certificate where the game's tree is small enough, and the result against
-   * uniformly random play (exact there, otherwise 2,000 games).
+   * What the policy is worth: the exact certificate where the game's tree is small enough, the judgement of the perfect
+   * player for Connect Four, and the result against uniformly random play (exact for a small tree, otherwise 2,000
+   * games).
    */
   async evaluate(): Promise<Evaluation> {
     return this.#trace ? this.#trace.during("evaluate", () => this.#evaluate()) : this.#evaluate();
@@ -409,6 +411,7 @@ export class SelfPlay implements AsyncDisposable {
       const argmax = seatShares(...exact.argmaxRandom);
       return {
         certificate: toCertificate(exact),
+        judge: null,
         versusRandom: { ...argmax, sampled, exact: true, games: null, interval: null },
       };
     }
@@ -417,6 +420,7 @@ export class SelfPlay implements AsyncDisposable {
     const shares = seatShares(argmax.first, argmax.second);
     return {
       certificate: null,
+      judge: this.options.game.name === "connect4" ? await judgeConnect4(this) : null,
       versusRandom: {
         ...shares,
         sampled: seatShares(sampled.first, sampled.second),

@@ -12,6 +12,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { Connect4Solver } from "../dist/index.js";
+import { canonical } from "./connect4-keys.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const header = join(root, "csrc", "judge", "connect4_book.gen.h");
@@ -19,28 +20,6 @@ const header = join(root, "csrc", "judge", "connect4_book.gen.h");
 // ---- positions ----
 
 const COLUMNS = 7;
-const STEP = 7; // bits a column
-const BOTTOM = 0x40810204081n; // the lowest bit of each column
-
-/** The key of games/connect4.h after moves: the mover's stones + all stones. Short games only: nobody has won. */
-function keyOf(moves) {
-  const boards = [0n, 0n];
-  let occupied = 0n;
-  for (const [ply, move] of [...moves].entries()) {
-    const column = 0x3fn << BigInt(STEP * (move - 1));
-    const stone = (occupied + (BOTTOM & column)) & column;
-    boards[ply % 2] |= stone;
-    occupied |= stone;
-  }
-  return boards[moves.length % 2] + occupied;
-}
-
-const mirrored = (moves) => [...moves].map((move) => String(8 - Number(move))).join("");
-
-function canonical(moves) {
-  const keys = [keyOf(moves), keyOf(mirrored(moves))];
-  return keys[0] < keys[1] ? keys[0] : keys[1];
-}
 
 /** For each number of stones, the positions in the order of their keys: {key, moves that lead there}. */
 function positionsUpTo(plies) {

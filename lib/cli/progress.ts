@@ -2,8 +2,9 @@
 
 import cliProgress from "cli-progress";
 import type { Iteration } from "../events.js";
+import type { Judgement } from "../judge/judgement.js";
 import type { Output } from "./output.js";
-import { count, duration } from "./report.js";
+import { count, duration, mistakesText } from "./report.js";
 
 function figures({ index, loss, speed, roofline }: Iteration): string {
   const of = roofline.raised ? "of the best rate seen" : "of roof";
@@ -79,6 +80,8 @@ export class Progress {
   readonly #started = performance.now();
   #first: number | null = null;
   #tenth = 0;
+  /** Of the last evaluation. */
+  #judge: Judgement | null = null;
 
   /** @param total - iterations, or seconds where timed */
   constructor(output: Output, total: number, timed: boolean) {
@@ -93,14 +96,18 @@ export class Progress {
     const done = Math.min(this.#total, this.#timed ? iteration.seconds : iteration.index);
     this.#first ??= this.#timed ? 0 : done - 1;
     const elapsed = (performance.now() - this.#started) / 1e3;
+    const { judge = null } = iteration.evaluation ?? {};
+    this.#judge = judge ?? this.#judge;
     const remaining = this.#timed
       ? this.#total - done
       : (elapsed / Math.max(1, done - this.#first)) * (this.#total - done);
     if (this.#bar) {
       const where = this.#timed ? String(iteration.index) : `${iteration.index}/${this.#total}`;
-      this.#bar.update(done, { where, figures: brief(iteration), remaining: duration(remaining) });
+      const figures = brief(iteration) + (this.#judge ? `  ${mistakesText(this.#judge)}` : "");
+      this.#bar.update(done, { where, figures, remaining: duration(remaining) });
       return;
     }
+    if (judge) this.#output.note(`iteration ${iteration.index}: ${mistakesText(judge)}\n`);
     const tenth = Math.floor((10 * done) / this.#total);
     if (tenth <= this.#tenth) return;
     this.#tenth = tenth;

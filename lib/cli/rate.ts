@@ -74,7 +74,7 @@ export function registerRate(program: Command, context: Context): void {
 }
 
 /** A match by who plays first in the game. */
-function byColour(match: MatchResult): { first: Tally; second: Tally } {
+export function byColour(match: MatchResult): { first: Tally; second: Tally } {
   const tally = (colour: "a" | "b") => {
     const count = (score: number) => match.games.filter((game) => game.first === colour && game.score === score).length;
     return { wins: count(1), draws: count(0.5), losses: count(0) };
@@ -101,12 +101,32 @@ async function rate(texts: readonly string[], flags: RateFlags, context: Context
   const game = gameOf(players, flags.game, file);
   const pool = flags.pool === LADDER ? await readPool(ladderPath(game)) : file;
   const plies = flags.plies === undefined ? (pool?.plies ?? 0) : integer("--plies", flags.plies, 0, 64);
-  const openings = plies === 0 ? [""] : randomOpenings({ game, plies, count: games / 2, seed });
+  const openings = openingsOf({ game, plies, games, seed });
   const how: How = { game, openings, plies, games, seed, threads, draws: flags.draws, context };
   if (!pool) await tournament(players, how, flags.save);
   else if (flags.save !== undefined)
     throw usage("--save and --pool exclude each other", "--save", flags.save, "one of them");
-  else await againstPool(players, pool, how);
+  else {
+    const matches = await againstPool(players, pool, how);
+    await emitResult(how, players.length, matches);
+  }
+}
+
+/**
+ * Rates a checkpoint's two players against a pool, for `bellows eval`.
+ *
+ * @param name - a file, or `ladder`
+ */
+export async function rateCheckpoint(
+  path: string,
+  name: string,
+  args: Pick<How, "game" | "games" | "seed" | "threads">,
+  context: Context,
+): Promise<void> {
+  const pool = await readPool(name === LADDER ? ladderPath(args.game) : name);
+  const { plies } = pool;
+  const openings = openingsOf({ ...args, plies });
+  await againstPool(await playersOf([path]), pool, { ...args, openings, plies, draws: "half", context });
 }
 
 interface How {
@@ -118,6 +138,10 @@ interface How {
   readonly threads: number;
   readonly draws: "half" | "davidson";
   readonly context: Context;
+}
+
+function openingsOf({ game, plies, games, seed }: Pick<How, "game" | "plies" | "games" | "seed">): string[] {
+  return plies === 0 ? [""] : randomOpenings({ game, plies, count: games / 2, seed });
 }
 
 async function playersOf(texts: readonly string[]): Promise<Player[]> {
@@ -208,7 +232,8 @@ async function tournament(asked: readonly Player[], how: How, save: string | und
 
 // ---- against a pool ----
 
-async function againstPool(players: readonly Player[], pool: Pool, how: How): Promise<void> {
+/** Gives the number of matches. */
+async function againstPool(players: readonly Player[], pool: Pool, how: How): Promise<number> {
   const { output } = how.context;
   if (pool.game !== how.game) {
     throw usage(`the pool is for ${pool.game}, the players for ${how.game}`, "--pool", pool.game, how.game);
@@ -233,7 +258,7 @@ async function againstPool(players: readonly Player[], pool: Pool, how: How): Pr
     progress.stop();
   }
   output.text(`Intervals are 95%; "on other pools" they include which opponents there are. Pool: ${pool.about}.\n`);
-  await emitResult(how, players.length, index);
+  return index;
 }
 
 async function reportAgainstPool(
@@ -287,7 +312,7 @@ function argumentsOf({ game, openings, games, seed, threads, context }: How) {
   return { game, openings, games, seed, threads, signal: context.signal };
 }
 
-async function emitMatch(match: MatchResult, { output }: Context): Promise<void> {
+export async function emitMatch(match: MatchResult, { output }: Context): Promise<void> {
   const { a, b, wins, draws, losses, distinct, deterministic } = match;
   await output.emit({ type: "match", a, b, wins, draws, losses, ...byColour(match), distinct, deterministic });
 }

@@ -1,6 +1,8 @@
 // Evaluations and profiles as text for people.
 
 import type { Evaluation, Exploit, SeatShares } from "../events.js";
+import type { Judgement, MistakeShare, Mistakes, PlayJudgement } from "../judge/judgement.js";
+import { PLY_BANDS } from "../judge/positions.js";
 import type { ProfileRow } from "../profile.js";
 
 const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
@@ -73,8 +75,47 @@ function exploit(name: string, { exploitability, first, second }: Exploit): stri
   return [name, figure(exploitability), outcome(first), outcome(second)];
 }
 
+/** Mistake rates in a line: of the chosen move, and expected of a sampled one. */
+export function mistakesText({ argmax, sampled }: Judgement): string {
+  return `mistakes ${percent(argmax.mistakeRate)} argmax, ${percent(sampled.mistakeRate)} sampled`;
+}
+
+/** A share that may not exist. */
+function rate(value: number | null): string {
+  return value === null || Number.isNaN(value) ? "" : percent(value);
+}
+
+/** What the perfect player makes of a policy, as a block of text. */
+export function judgementText({ positions, argmax, sampled, calibration }: Judgement): string {
+  const cells = (all: Mistakes) => [all, all.first, all.second].map(({ mistakeRate }) => rate(mistakeRate));
+  const row = (name: string, of: (play: PlayJudgement) => Mistakes) => [
+    name,
+    String(of(argmax).positions),
+    ...cells(of(argmax)),
+    ...cells(of(sampled)),
+  ];
+  const interval = ({ interval: [from, to] }: MistakeShare) => `${percent(from)} to ${percent(to)}`;
+  const regrets = (play: PlayJudgement) => `${play.regret.toFixed(4)} (score ${play.scoreRegret.toFixed(2)})`;
+  return (
+    `Mistakes by the perfect player's scores: moves that lose value, in ${count(argmax.positions)} of ` +
+    `${count(positions)} positions where a move can\n\n` +
+    table([
+      ["stones", "positions", "argmax", "first", "second", "sampled", "first", "second"],
+      ...PLY_BANDS.map((band) => row(band, (play) => play.bands[band])),
+      row("all", (play) => play),
+    ]) +
+    `\n  95% interval: argmax ${interval(argmax)}, sampled ${interval(sampled)}\n` +
+    `  mean loss of value (win 1, draw 0.5): argmax ${regrets(argmax)}, sampled ${regrets(sampled)}\n` +
+    `  wins at once missed: argmax ${rate(argmax.missedWins.share)}, sampled ${rate(sampled.missedWins.share)}; ` +
+    `losses at once allowed: argmax ${rate(argmax.avoidableLosses.share)}, ` +
+    `sampled ${rate(sampled.avoidableLosses.share)}\n` +
+    `  value against best play: calibration error ${calibration.error.toFixed(3)}, ` +
+    `mean square ${calibration.squaredError.toFixed(3)}, correlation ${(calibration.correlation ?? Number.NaN).toFixed(3)}\n\n`
+  );
+}
+
 /** The certificate, or what stands in for it, as a block of text. */
-export function evaluationText({ certificate, versusRandom }: Evaluation): string {
+export function evaluationText({ certificate, judge, versusRandom }: Evaluation): string {
   let text = "";
   if (certificate) {
     text += `Certificate: a best response against the policy, exact over all ${count(certificate.states)} states\n\n`;
@@ -88,6 +129,7 @@ export function evaluationText({ certificate, versusRandom }: Evaluation): strin
     if (beaten) text += `\n  worst games of argmax: ${first} (it plays first), ${second} (it plays second)\n`;
     text += "\n  Values are the best response's result: 0 means that no opponent can beat the policy.\n\n";
   }
+  if (judge) text += judgementText(judge); // results of earlier versions have none
   const { interval, games } = versusRandom;
   const how = versusRandom.exact ? "exact" : `${count(games ?? 0)} games`;
   text += `Against uniformly random play (${how})\n\n`;
