@@ -96,6 +96,16 @@ describe.concurrent("a budget of iterations", () => {
     expect(succeeded(outcome).value).toBe((values[1]! + values[2]!) / 2);
   });
 
+  test("mistakes by the perfect player's scores are a metric for Connect Four", async () => {
+    const connect4 = { ...config, game: { name: "connect4" } } as const;
+    const metric = { name: "evaluation.judge.sampled.mistakeRate", goal: "minimize", summary: "final" } as const;
+    const { outcome, reports } = await run(taskOf({ metric, config: connect4, budget: { iterations: 1 } }));
+    expect(succeeded(outcome).value).toBe(reports[0]!.values[metric.name]);
+    await using direct = await SelfPlay.create({ ...connect4, run: { seed: 7, iterations: 1 } });
+    for await (const _ of direct.train({ roofline: false }));
+    expect(succeeded(outcome).value).toBe((await direct.evaluate()).judge!.sampled.mistakeRate);
+  });
+
   test("other seeds give other results, the same seed the same", async () => {
     const value = async (seed: number) => succeeded((await run(taskOf({ seed }))).outcome).value;
     const [a, b, c] = await Promise.all([value(7), value(7), value(8)]);
