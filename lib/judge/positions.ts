@@ -89,22 +89,33 @@ export function parsePositions(text: string, file: string): ScoredPosition[] {
   return positions;
 }
 
-/** The file that comes with the package. */
-const FILE = fileURLToPath(new URL("../../pools/connect4-positions.txt", import.meta.url));
-
 let positions: Promise<readonly ScoredPosition[]> | undefined;
 
+async function readPositions(): Promise<readonly ScoredPosition[]> {
+  // A bundle of CommonJS has no import.meta.url.
+  const name = "pools/connect4-positions.txt";
+  const file = import.meta.url ? fileURLToPath(new URL(`../../${name}`, import.meta.url)) : name;
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    throw ioError(
+      error,
+      file,
+      "cannot read the positions to judge on (where bellows was bundled: mark it as external)",
+    );
+  }
+  return parsePositions(text, file);
+}
+
 /**
- * The positions that {@link judgeConnect4} uses: some three thousand, stratified by stones, side to move, value and how
- * many moves keep it.
+ * The positions that {@link judgeConnect4} uses: some 2,500, stratified by stones, side to move, value and how many moves
+ * keep it.
  */
 export function connect4Positions(): Promise<readonly ScoredPosition[]> {
-  positions ??= readFile(FILE, "utf8").then(
-    (text) => parsePositions(text, FILE),
-    (error: unknown) => {
-      positions = undefined;
-      throw ioError(error, FILE, "cannot read the positions to judge on");
-    },
-  );
+  positions ??= readPositions().catch((error: unknown) => {
+    positions = undefined;
+    throw error;
+  });
   return positions;
 }
