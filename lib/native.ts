@@ -255,6 +255,8 @@ export type NativePlayer =
       readonly file: Uint8Array;
       readonly argmax: boolean;
       readonly temperature: number;
+      /** Of a search before each move; 0: none. */
+      readonly simulations: number;
     };
 
 /** Games in order, as columns. */

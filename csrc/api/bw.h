@@ -69,6 +69,7 @@ typedef struct bw_player_spec {
   size_t file_bytes;    //
   bool argmax;          // of a policy: its most probable move (the lowest among equals), or one that it samples
   double temperature;   // of sampling, from 0.01 to 100
+  int64_t simulations;  // of a policy: how many a move's search makes (judge/gumbel_search.h); 0: no search
 } bw_player_spec;
 
 typedef struct bw_match_request {

@@ -20,7 +20,7 @@ struct Player {
   std::string kind, game;
   std::vector<Entry> entries;
   Bytes file;
-  int64_t strength = 0;
+  int64_t strength = 0, simulations = 0;
   bool argmax = false;
   double temperature = 1;
 };
@@ -66,10 +66,11 @@ bool ReadPlayer(Napi::Value value, Player* player, bw_status* status, bw_error* 
   }
   Napi::Value file = object.Get("file"), argmax = object.Get("argmax");
   if (!ReadText(object, "game", &player->game) || !file.IsTypedArray() || !argmax.IsBoolean() ||
-      !ReadNumber(object, "temperature", &player->temperature) ||
+      !ReadNumber(object, "temperature", &player->temperature) || !ReadNumber(object, "simulations", &number) ||
       !ReadEntries(object.Get("entries"), &player->entries)) {
     return false;
   }
+  player->simulations = static_cast<int64_t>(number);
   player->argmax = argmax.As<Napi::Boolean>().Value();
   *status = player->file.Copy(file.As<Napi::TypedArray>(), "match", error);
   return true;
@@ -95,6 +96,7 @@ bw_status Play(MatchState& m, bw_error* error) {
     spec.file_bytes = player.file.size;
     spec.argmax = player.argmax;
     spec.temperature = player.temperature;
+    spec.simulations = player.simulations;
   }
   std::vector<const char*> openings;
   openings.reserve(m.openings.size());

@@ -2,7 +2,7 @@ import cliProgress from "cli-progress";
 import type { Command } from "commander";
 import { type MatchResult, playMatch } from "../match/match.js";
 import { randomOpenings } from "../match/openings.js";
-import { Player, parseReferencePlayer } from "../match/player.js";
+import { MAX_SIMULATIONS, Player, parseReferencePlayer } from "../match/player.js";
 import { ladderPath, type Pool, readPool, writePool } from "../match/pool.js";
 import { matchSeed, playRoundRobin } from "../match/round-robin.js";
 import { GAME_NAMES, type GameName, PLAYER_ROWS } from "../names.gen.js";
@@ -24,6 +24,7 @@ interface RateFlags {
   readonly plies?: string;
   readonly seed: string;
   readonly draws: string;
+  readonly simulations?: string;
   readonly threads?: string;
   readonly save?: string;
 }
@@ -54,6 +55,10 @@ export function registerRate(program: Command, context: Context): void {
       "start each pair of games from a random opening of so many moves, another one each time; default: as the games " +
         "behind the pool's ratings did, else 0",
     )
+    .option(
+      "--simulations <n>",
+      "rate each checkpoint also with a search of so many simulations before each move, as players of their own",
+    )
     .option("--draws <how>", "half: a draw is half a win; davidson: draws have a probability of their own", "half")
     .option("--game <name>", `${GAME_NAMES.join(" or ")}; needed where neither a policy nor a pool says it`)
     .option("--seed <n>", "seed of openings, moves and intervals", "0")
@@ -68,6 +73,7 @@ export function registerRate(program: Command, context: Context): void {
         "another pool. Between two deterministic players a repeated game counts once: give them --plies.\n" +
         "\nExamples:\n" +
         "  $ bellows rate runs/my-run --pool ladder\n" +
+        "  $ bellows rate runs/my-run --pool ladder --simulations 64\n" +
         "  $ bellows rate runs/a runs/b random alpha-beta:4 --games 400 --plies 4\n",
     )
     .action((players: string[], flags: RateFlags) => rate(players, flags, context));
@@ -96,7 +102,9 @@ async function rate(texts: readonly string[], flags: RateFlags, context: Context
   if (flags.draws !== "half" && flags.draws !== "davidson") {
     throw usage(`--draws is ${flags.draws}; it must be half or davidson`, "--draws", flags.draws, "half or davidson");
   }
-  const players = await playersOf(texts);
+  const simulations =
+    flags.simulations === undefined ? 0 : integer("--simulations", flags.simulations, 1, MAX_SIMULATIONS);
+  const players = await playersOf(texts, simulations);
   const file = flags.pool === undefined || flags.pool === LADDER ? null : await readPool(flags.pool);
   const game = gameOf(players, flags.game, file);
   const pool = flags.pool === LADDER ? await readPool(ladderPath(game)) : file;
@@ -144,14 +152,16 @@ function openingsOf({ game, plies, games, seed }: Pick<How, "game" | "plies" | "
   return plies === 0 ? [""] : randomOpenings({ game, plies, count: games / 2, seed });
 }
 
-async function playersOf(texts: readonly string[]): Promise<Player[]> {
+/** simulations: of a search that policies are rated with as well; 0: none. */
+async function playersOf(texts: readonly string[], simulations = 0): Promise<Player[]> {
   const players: Player[] = [];
   for (const text of texts) {
     const reference = parseReferencePlayer(text);
     if (reference) players.push(await Player.load(reference));
     else
-      for (const play of ["argmax", "sampled"] as const)
-        players.push(await Player.load({ kind: "policy", path: text, play }));
+      for (const search of simulations === 0 ? [0] : [0, simulations])
+        for (const play of ["argmax", "sampled"] as const)
+          players.push(await Player.load({ kind: "policy", path: text, play, simulations: search }));
   }
   const names = players.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
@@ -212,7 +222,7 @@ async function tournament(asked: readonly Player[], how: How, save: string | und
   for (const rating of fit.ratings) {
     await output.emit({
       type: "rating",
-      ...ratingLine(rating, intervals.get(rating.player)),
+      ...ratingLine(rating, intervals.get(rating.player), players),
       sequential: sequential.get(rating.player),
     });
   }
@@ -292,7 +302,7 @@ async function reportAgainstPool(
   );
   await output.emit({
     type: "rating",
-    ...ratingLine(rating, interval),
+    ...ratingLine(rating, interval, [player]),
     intervalOverOpponents: elsewhere ? elsewhere.map(finite) : null,
     sequential,
   });
@@ -327,9 +337,16 @@ function finite(value: number): number | null {
   return Number.isFinite(value) ? value : null;
 }
 
-function ratingLine(rating: PlayerRating, interval: RatingInterval | undefined) {
+/** Of one of the players: policies also say how they play, since argmax, samples and searches are not one category. */
+function ratingLine(rating: PlayerRating, interval: RatingInterval | undefined, players: readonly Player[]) {
   const fixed = rating.standing === "fixed";
-  return { ...rating, rating: finite(rating.rating), interval: interval && !fixed ? interval.map(finite) : null };
+  const { play = null, simulations = null } = players.find(({ name }) => name === rating.player) ?? {};
+  return {
+    ...rating,
+    rating: finite(rating.rating),
+    interval: interval && !fixed ? interval.map(finite) : null,
+    ...(play === null ? {} : { play, simulations }),
+  };
 }
 
 function ratingText({ rating, standing, bound }: PlayerRating): string {

@@ -17,9 +17,17 @@ export interface PolicyPlayer {
   readonly play: "argmax" | "sampled";
   /** Softmax temperature of sampling; default 1. */
   readonly temperature?: number | undefined;
+  /**
+   * Simulations of a Gumbel search before each move, up to 100,000; default 0: the policy alone. With a search, `argmax` is
+   * the most probable move of the policy that the search improved, and `sampled` a sample of it.
+   */
+  readonly simulations?: number | undefined;
   /** What it is called; default: its path and how it plays. */
   readonly name?: string | undefined;
 }
+
+/** Of a policy's search. */
+export const MAX_SIMULATIONS = 100_000;
 
 export type PlayerSpec = PolicyPlayer | ReferencePlayer;
 
@@ -35,17 +43,23 @@ export class Player {
   readonly deterministic: boolean;
   /** The file that a policy was read from. */
   readonly source: string | null;
+  /** How a policy plays; null for other players. */
+  readonly play: PolicyPlayer["play"] | null;
+  /** Of a policy's search before each move; 0 without one, null for other players. */
+  readonly simulations: number | null;
   readonly #native: NativePlayer;
 
   private constructor(
     native: NativePlayer,
-    about: { name: string; game: GameName | null; deterministic: boolean; source: string | null },
+    about: Pick<Player, "name" | "game" | "deterministic" | "source" | "play" | "simulations">,
   ) {
     this.#native = native;
     this.name = about.name;
     this.game = about.game;
     this.deterministic = about.deterministic;
     this.source = about.source;
+    this.play = about.play;
+    this.simulations = about.simulations;
   }
 
   /**
@@ -70,15 +84,18 @@ export class Player {
         game: null,
         deterministic: row.kind === "heuristic",
         source: null,
+        play: null,
+        simulations: null,
       },
     );
   }
 
   static async #policy(spec: PolicyPlayer): Promise<Player> {
-    checkArguments(spec, "player", ["kind", "run", "path", "play", "temperature", "name"]);
-    const { run, path, play, temperature, name } = spec;
+    checkArguments(spec, "player", ["kind", "run", "path", "play", "temperature", "simulations", "name"]);
+    const { run, path, play, temperature, simulations = 0, name } = spec;
     if (play !== "argmax" && play !== "sampled") refuse("player.play", play, '"argmax" or "sampled"');
     checkNumber(temperature, "player.temperature", 0.01, 100, false);
+    checkNumber(simulations, "player.simulations", 0, MAX_SIMULATIONS, true);
     if (name !== undefined && typeof name !== "string") refuse("player.name", name, "a text");
     if ((run === undefined) === (path === undefined)) refuse("player.path", path, "given, or else `run`");
     if (run !== undefined && !(run instanceof SelfPlay)) refuse("player.run", run, "a SelfPlay");
@@ -89,7 +106,8 @@ export class Player {
     const entries = toEntries(file ? file.config : run!.options, file?.path);
     const game = gameOf(entries);
     const argmax = play === "argmax";
-    const suffix = argmax || temperature === undefined || temperature === 1 ? play : `${play} at ${temperature}`;
+    const how = argmax || temperature === undefined || temperature === 1 ? play : `${play} at ${temperature}`;
+    const suffix = simulations === 0 ? how : `${how}, search ${simulations}`;
     const called = path ?? `${game} seed ${run!.options.run.seed}`;
     return new Player(
       {
@@ -99,6 +117,7 @@ export class Player {
         file: file ? file.bytes : await internals.encodePolicy(run!),
         argmax,
         temperature: temperature ?? 1,
+        simulations,
       },
       {
         name: name ?? `${called} (${suffix})`,
@@ -106,6 +125,8 @@ export class Player {
         game: GAME_NAMES.find((known) => known === game) ?? null,
         deterministic: argmax,
         source: file?.path ?? null,
+        play,
+        simulations,
       },
     );
   }

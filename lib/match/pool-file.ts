@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import { GAME_NAMES } from "../names.gen.js";
+import { MAX_SIMULATIONS } from "./player.js";
 import { FORMAT } from "./pool.js";
 
 export const poolFile = z.object({
@@ -19,6 +20,8 @@ export const poolFile = z.object({
         player: z.string().min(1),
         /** Of a policy. */
         play: z.enum(["argmax", "sampled"]).optional(),
+        /** Of a policy that searches before each move. */
+        simulations: z.int().min(1).max(MAX_SIMULATIONS).optional(),
         /** By Bradley and Terry; random = 1000. */
         rating: z.number(),
         /** By the sequential procedure of self-play-ppo. */

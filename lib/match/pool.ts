@@ -58,9 +58,9 @@ export async function readPool(path: string): Promise<Pool> {
   }
   const { game, about, plies, players } = parsed.data;
   const members: PoolMember[] = [];
-  for (const { name, player, play, rating, sequential } of players) {
+  for (const { name, player, play = "sampled", simulations, rating, sequential } of players) {
     const file = resolve(dirname(path), player);
-    const spec = parseReferencePlayer(player) ?? { kind: "policy", path: file, play: play ?? "sampled", name };
+    const spec = parseReferencePlayer(player) ?? { kind: "policy", path: file, play, simulations, name };
     members.push({ player: await Player.load(spec), rating, sequential });
   }
   const names = members.map(({ player }) => player.name);
@@ -76,7 +76,8 @@ export async function writePool(path: string, { game, about, plies, members }: P
     return {
       name: player.name,
       player: file?.replaceAll("\\", "/") ?? player.name,
-      ...(file === null ? {} : { play: player.deterministic ? "argmax" : "sampled" }),
+      ...(file === null ? {} : { play: player.play }),
+      ...(player.simulations ? { simulations: player.simulations } : {}),
       rating: Number(rating.toFixed(2)),
       sequential: Number(sequential.toFixed(2)),
     };

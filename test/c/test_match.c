@@ -402,7 +402,9 @@ typedef struct net {
   uint8_t* file;
 } net;
 
-static net make_net(const char* game, const char* kind, const char* width, const char* depth, const char* seed) {
+// scale: of the weights. Larger ones make a net that is sure of itself: other positions get other moves.
+static net make_scaled_net(const char* game, const char* kind, const char* width, const char* depth, const char* seed,
+                           float scale) {
   const test_option options[] = {{"net.kind", kind},
                                  {"net.width", width},
                                  {"net.depth", depth},
@@ -413,7 +415,6 @@ static net make_net(const char* game, const char* kind, const char* width, const
                                  {NULL, NULL}};
   net n = {.spec = {.kind = "policy", .config = test_config(game, options), .temperature = 1}};
   REQUIRE(bw_selfplay_create(&n.spec.config, &n.run, NULL) == BW_OK);
-  // Larger weights, so that other positions get other moves.
   uint8_t* bytes = NULL;
   size_t size = 0;
   bw_safetensors file;
@@ -426,7 +427,7 @@ static net make_net(const char* game, const char* kind, const char* width, const
       uint8_t* at = bytes + ((const uint8_t*)tensor.data - bytes) + k * sizeof(float);
       float weight;
       memcpy(&weight, at, sizeof weight);
-      weight *= 16;
+      weight *= scale;
       memcpy(at, &weight, sizeof weight);
     }
   }
@@ -439,6 +440,10 @@ static net make_net(const char* game, const char* kind, const char* width, const
   REQUIRE(status == BW_OK);
   n.spec.file = n.file;
   return n;
+}
+
+static net make_net(const char* game, const char* kind, const char* width, const char* depth, const char* seed) {
+  return make_scaled_net(game, kind, width, depth, seed, 16);
 }
 
 static void free_net(net* n) {
@@ -610,6 +615,83 @@ static void test_cancel(void) {
   }
 }
 
+// ---- policies that search ----
+
+static int points_of(const played* p, int games) {
+  int points = 0;
+  for (int g = 0; g < games; ++g) points += 2 - p->results[g];
+  return points;
+}
+
+static void test_searching(void) {
+  net a = make_net("connect4", "mlp", "16", "2", "1"), b = make_net("connect4", "resmlp", "24", "3", "2");
+  // Nets that know nothing, and do not believe that they do: search has the last word.
+  net open = make_scaled_net("connect4", "mlp", "16", "2", "4", 1);
+  net t = make_scaled_net("tictactoe", "mlp", "16", "2", "3", 1);
+  const char* openings[] = {"", "4", "1122", "37", "3456", "71"};
+  // With search an untrained net beats itself without.
+  for (int i = 0; i < 2; ++i) {
+    bw_player_spec searching = a.spec;
+    searching.argmax = i == 0;
+    searching.simulations = 32;
+    bw_match_request request = request_of("connect4", searching, a.spec, 200);
+    request.openings = openings;
+    request.opening_count = 6;
+    run(&request, &kept[0]);
+    check_games("connect4", &kept[0], 200, 0, openings, 6);
+    const int points = points_of(&kept[0], 200);
+    CHECK_MSG(points > 340, "argmax %d: %d points of 400", i == 0, points);
+  }
+  // More simulations are stronger.
+  open.spec.simulations = 8;
+  bw_player_spec more = open.spec;
+  more.simulations = 200;
+  bw_match_request request = request_of("connect4", more, open.spec, 100);
+  run(&request, &kept[0]);
+  CHECK_MSG(points_of(&kept[0], 100) > 130, "%d points of 200", points_of(&kept[0], 100));
+  a.spec.simulations = 8;
+  // The same whatever the threads, and whatever is played beside it; searches of the most probable move, too.
+  b.spec.argmax = true;
+  b.spec.simulations = 11;
+  request = request_of("connect4", a.spec, b.spec, 300);
+  request.openings = openings;
+  request.opening_count = 6;
+  run(&request, &kept[0]);
+  request.threads = 3;
+  run(&request, &kept[1]);
+  CHECK_BYTES(&kept[0], &kept[1], sizeof kept[0]);
+  request.first = 41;
+  request.games = 7;
+  run(&request, &kept[1]);
+  CHECK_BYTES(kept[0].moves + 41 * MOVES, kept[1].moves, 7 * MOVES);
+  // Tic-tac-toe is seen through: no game is lost against perfect play, which the net alone loses.
+  for (int i = 0; i < 2; ++i) {
+    t.spec.simulations = i ? 2000 : 0;
+    request = request_of("tictactoe", t.spec, spec("alpha-beta", 9), 100);
+    run(&request, &kept[0]);
+    int lost = 0;
+    for (int g = 0; g < 100; ++g) lost += kept[0].results[g] == BW_MATCH_LOSS;
+    CHECK_MSG(i ? lost == 0 : lost > 20, "%d simulations: %d of 100 lost", (int)t.spec.simulations, lost);
+  }
+  // Refusals, and an end in the middle of a move.
+  a.spec.simulations = -1;
+  refused(request_of("connect4", spec("random", 0), a.spec, 2), "simulations", 1);
+  a.spec.simulations = 100001;
+  refused(request_of("connect4", a.spec, spec("random", 0), 2), "simulations", 0);
+  stop s = {0};
+  a.spec.simulations = 100000;
+  request = request_of("connect4", a.spec, a.spec, 10);
+  request.cancelled = asked_often;
+  request.progress = note;
+  request.context = &s;
+  CHECK(bw_match_run(&request, kept[0].results, kept[0].plies, kept[0].moves, NULL) == BW_CANCELLED);
+  CHECK_EQ_INT(atomic_load(&s.done), 0);
+  free_net(&a);
+  free_net(&b);
+  free_net(&open);
+  free_net(&t);
+}
+
 int main(void) {
   test_heuristic();
   test_one_ply();
@@ -621,5 +703,6 @@ int main(void) {
   test_policies();
   test_refusals();
   test_cancel();
+  test_searching();
   return check_summary("match");
 }

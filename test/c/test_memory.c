@@ -229,6 +229,22 @@ static bw_status match(bench* b, bw_error* error) {
   return bw_match_run(&request, results, plies, moves, error);
 }
 
+static bw_status searching_match(bench* b, bw_error* error) {
+  uint8_t results[4], plies[4];
+  char moves[4 * 9];
+  bw_match_request request = {.game = "tictactoe", .games = 4, .threads = b->on.threads};
+  for (int i = 0; i < 2; ++i) {
+    request.players[i] = (bw_player_spec){.kind = "policy",
+                                          .config = b->config,
+                                          .file = b->file,
+                                          .file_bytes = b->file_bytes,
+                                          .argmax = i == 0,
+                                          .temperature = 1,
+                                          .simulations = 5};
+  }
+  return bw_match_run(&request, results, plies, moves, error);
+}
+
 static bw_status perfect_match(bench* b, bw_error* error) {
   static const char* const openings[] = {"111411564472614437776275346676252322"};  // six moves before the end
   uint8_t results[2], plies[2];
@@ -288,6 +304,7 @@ static const struct call {
     {"playouts", playouts, true, true, -1},
     {"save a policy", save_policy, true, false, -1},
     {"match", match, true, true, -1},
+    {"match with searches", searching_match, true, true, -1},
     {"match of the perfect player", perfect_match, true, true, -1},
     {"solver", solver, true, true, -1},
 };

@@ -72,6 +72,29 @@ describe("playMatch", () => {
     expect(await of({ kind: "policy", path: policyFile, play: "sampled", temperature: 3 })).not.toEqual(games);
   });
 
+  test("a policy that searches is another player, and says so", async () => {
+    const random = { kind: "random" } as const;
+    const policy = { kind: "policy", run: small, play: "argmax" } as const;
+    const openings = randomOpenings({ game: "connect4", count: 20, plies: 2, seed: 9 });
+    const points = async (spec: PlayerSpec) => {
+      const { wins, draws } = await playMatch(spec, { kind: "one-ply" }, { openings, seed: 2 });
+      return wins + draws / 2;
+    };
+    const searching = { ...policy, simulations: 24 };
+    expect(await points(searching)).toBeGreaterThan((await points(policy)) + 5);
+    const names = async (specs: PlayerSpec[]) => Promise.all(specs.map(async (spec) => (await Player.load(spec)).name));
+    expect(await names([policy, searching, { ...searching, play: "sampled", temperature: 0.5 }])).toEqual([
+      "connect4 seed 0 (argmax)",
+      "connect4 seed 0 (argmax, search 24)",
+      "connect4 seed 0 (sampled at 0.5, search 24)",
+    ]);
+    expect(await Player.load(searching)).toMatchObject({ play: "argmax", simulations: 24, deterministic: true });
+    expect(await Player.load(random)).toMatchObject({ play: null, simulations: null });
+    const game = async (threads: number) =>
+      (await playMatch({ ...searching, play: "sampled" }, random, { openings, seed: 4, threads })).games;
+    expect(await game(2)).toEqual(await game(1));
+  });
+
   test("the seed decides, not the threads", async () => {
     const play = (seed: number, threads: number) =>
       playMatch({ kind: "mcts", simulations: 20 }, { kind: "one-ply" }, { game: "connect4", games: 20, seed, threads });
@@ -142,6 +165,9 @@ describe("playMatch", () => {
     await refusal(playMatch({ kind: "mcts", simulations: 0 }, random), "player.simulations");
     await refusal(playMatch(bad({ kind: "random", depth: 2 }), random), "player.depth");
     await refusal(playMatch({ ...policy, temperature: 0 }, random), "player.temperature");
+    await refusal(playMatch({ ...policy, simulations: -1 }, random), "player.simulations");
+    await refusal(playMatch({ ...policy, simulations: 1.5 }, random), "player.simulations");
+    await refusal(playMatch({ ...policy, simulations: 100_001 }, random), "player.simulations");
     await refusal(playMatch(bad({ ...policy, play: "best" }), random), "player.play");
     await refusal(playMatch(bad({ kind: "policy", play: "argmax" }), random), "player.path");
     await refusal(playMatch(policy, random, { game: "tictactoe" }), "players");

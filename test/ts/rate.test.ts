@@ -69,6 +69,23 @@ describe("bellows rate", () => {
     expect(text.stdout).toMatch(/rating .*interval .* to .*on other pools .* to /);
   });
 
+  test("policies that search are rated beside those that do not", async () => {
+    const args = ["rate", policy, "one-ply", "--games", "8", "--plies", "1", "--simulations", "16", "--json"];
+    const saved = join(folder, "searching.json");
+    const end = await bellows([...args, "--save", saved]);
+    expect(end.code, end.stderr).toBe(0);
+    const ratings = new Map(ratingsOf(end.lines).map((line) => [line.player, line]));
+    for (const play of ["argmax", "sampled"]) {
+      expect(ratings.get(`${policy} (${play})`)).toMatchObject({ play, simulations: 0 });
+      expect(ratings.get(`${policy} (${play}, search 16)`)).toMatchObject({ play, simulations: 16 });
+    }
+    expect(ratings.get("one-ply")).not.toHaveProperty("simulations");
+    const read = (await readPool(saved)).members.map(({ player }) => [player.name, player.play, player.simulations]);
+    expect(read).toContainEqual([`${policy} (sampled, search 16)`, "sampled", 16]);
+    expect(read).toContainEqual([`${policy} (argmax)`, "argmax", 0]);
+    expect(read).toContainEqual(["one-ply", null, null]);
+  });
+
   test("a sweep has a bound", async () => {
     const end = await bellows(["rate", "alpha-beta:6", "--game", "connect4", "--games", "20", "--json"]);
     const [best] = ratingsOf(end.lines);
@@ -93,6 +110,7 @@ describe("bellows rate", () => {
     [["rate", "random", "--game", "connect4", "--games", "3"], "--games"],
     [["rate", "random", "--game", "connect4", "--draws", "none"], "--draws"],
     [["rate", "mcts:0", "--game", "connect4"], "player.simulations"],
+    [["rate", "random", "--game", "connect4", "--simulations", "0"], "--simulations"],
     [["rate", "none.safetensors"], "none.safetensors"],
     [["rate", "random", "--game", "tictactoe", "--pool", "ladder"], /tictactoe-ladder.json$/],
     [["rate", "random", "--game", "connect4", "--pool", join(root, "package.json")], /package.json$/],
