@@ -1,11 +1,23 @@
 // What a run reports: the types that the API yields and the command line prints as JSON.
 
 import type { Judgement } from "./judge/judgement.js";
-import type { NativeCertificate, NativeExploit, NativeIteration, Shares } from "./native.js";
+import type { NativeCertificate, NativeExploit, NativeIteration, Role, Shares } from "./native.js";
 
-export type { Shares };
+export type { Role, Shares };
 
-/** One iteration of training. Figures that do not exist (no pool game was played) are NaN, in JSON null. */
+/** A league, as of the end of an iteration; what is frozen then is counted, with the scores of before. */
+export interface League {
+  /** Frozen players. */
+  readonly size: number;
+  readonly main: Role;
+  readonly mainExploiter: Role;
+  readonly leagueExploiter: Role;
+}
+
+/**
+ * One iteration of training. Figures that do not exist (no pool game was played) are NaN, in JSON null. With a league
+ * `games`, `samples`, `plies`, their totals, `speed` and `roofline` count all learners, the rest is the main agent's.
+ */
 export interface Iteration {
   /** 1 for the first iteration of a run; goes on counting after a resume. */
   readonly index: number;
@@ -55,6 +67,8 @@ export interface Iteration {
   readonly roofline: { readonly gflops: number; readonly fraction: number; readonly raised: boolean };
   /** Training time since the run began, in seconds of the wall clock. */
   readonly seconds: number;
+  /** Null without a league. */
+  readonly league: League | null;
   /** Where this iteration was to be evaluated. */
   readonly evaluation: Evaluation | null;
   /** Why the run ends early with this iteration, if it does. */
@@ -162,10 +176,17 @@ export function toIteration(
       fraction: raw.roofline > 0 ? raw.roofline : Number.NaN,
       raised: raw.roofRaised,
     },
+    league: toLeague(raw),
     seconds,
     evaluation,
     stopped,
   };
+}
+
+function toLeague({ roles, poolSize }: NativeIteration): League | null {
+  if (!roles) return null;
+  const [main, mainExploiter, leagueExploiter] = roles;
+  return { size: poolSize, main, mainExploiter, leagueExploiter };
 }
 
 function toExploit(raw: NativeExploit): Exploit {

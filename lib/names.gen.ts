@@ -102,9 +102,9 @@ export interface OpponentsOptions {
   every: number;
   /** Which pool member plays; recency weighs the i-th oldest by i; pfsp (prioritised fictitious self-play) by (1 - w)^pfspPower, w being the agent's score against it. One of uniform, latest, recency, pfsp; default uniform. */
   sampling: OpponentsSampling;
-  /** pfsp: how much more those play that the agent scores little against. A number from 0 to 100; default 2. */
+  /** pfsp: how much more those play that the agent scores little against; a league uses it too. A number from 0 to 100; default 2. */
   pfspPower: number;
-  /** pfsp: iterations after which a game counts half in the agent's score. A number from 0.01 to 1000000; default 25. */
+  /** pfsp: iterations after which a game counts half in the agent's score; a league uses it too. A number from 0.01 to 1000000; default 25. */
   pfspHalfLife: number;
   /** Who leaves a full pool: reservoir keeps a uniform sample of all snapshots, keepFirst the first and the newest. One of reservoir, keepFirst; default reservoir. */
   eviction: OpponentsEviction;
@@ -133,6 +133,30 @@ export interface RolloutOptions {
   openings: OpeningsOptions;
   starts: StartsOptions;
   opponents: OpponentsOptions;
+}
+
+/** Options `league`. */
+export interface LeagueOptions {
+  /** Train a league: the main agent, and two exploiters that look for its weaknesses (docs/league.md); it has players of its own in place of rollout.opponents.pool. True or false; default false. */
+  enabled: boolean;
+  /** Frozen players; a new one takes the place of the one that the main agent draws least, the initial policy stays. An integer from 2 to 1024; default 64. */
+  size: number;
+  /** Iterations between frozen copies of the main agent. An integer from 1 to 1000000; default 50. */
+  every: number;
+  /** Main agent: share of games against itself. A number from 0 to 1; default 0.35. */
+  selfShare: number;
+  /** Main agent: share of games against the two exploiters as they are now; the rest are against all frozen players, by (1 - w)^pfspPower. A number from 0 to 1; default 0.15. */
+  exploiterShare: number;
+  /** Main exploiter: plays the main agent while its score against it is above this, else the main agent's frozen copies by w (1 - w). A number from 0 to 1; default 0.2. */
+  mainAbove: number;
+  /** An exploiter is frozen when its score is above this: the main exploiter's against the main agent, the league exploiter's mean over all frozen players. A number from 0 to 1; default 0.7. */
+  freezeAbove: number;
+  /** But not before so many iterations of its own. An integer from 1 to 1000000; default 25. */
+  minIterations: number;
+  /** And after so many in any case; the length of its schedules. An integer from 1 to 1000000; default 500. */
+  maxIterations: number;
+  /** League exploiter: chance that it begins anew when it is frozen; the main exploiter always does. A number from 0 to 1; default 0.25. */
+  reset: number;
 }
 
 /** Options `ppo`. */
@@ -222,6 +246,7 @@ export interface ResolvedOptions {
   game: GameOptions;
   net: NetOptions;
   rollout: RolloutOptions;
+  league: LeagueOptions;
   ppo: PpoOptions;
   run: RunOptions;
 }
@@ -267,14 +292,24 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   {"path":"rollout.opponents.pool","type":"integer","default":0,"min":0,"max":1024,"values":null,"doc":"past policies kept as opponents; 0 plays the current policy only"},
   {"path":"rollout.opponents.every","type":"integer","default":25,"min":1,"max":1000000,"values":null,"doc":"iterations between snapshots into the pool"},
   {"path":"rollout.opponents.sampling","type":"enum","default":"uniform","min":null,"max":null,"values":["uniform","latest","recency","pfsp"],"doc":"which pool member plays; recency weighs the i-th oldest by i; pfsp (prioritised fictitious self-play) by (1 - w)^pfspPower, w being the agent's score against it"},
-  {"path":"rollout.opponents.pfspPower","type":"number","default":2,"min":0,"max":100,"values":null,"doc":"pfsp: how much more those play that the agent scores little against"},
-  {"path":"rollout.opponents.pfspHalfLife","type":"number","default":25,"min":0.01,"max":1000000,"values":null,"doc":"pfsp: iterations after which a game counts half in the agent's score"},
+  {"path":"rollout.opponents.pfspPower","type":"number","default":2,"min":0,"max":100,"values":null,"doc":"pfsp: how much more those play that the agent scores little against; a league uses it too"},
+  {"path":"rollout.opponents.pfspHalfLife","type":"number","default":25,"min":0.01,"max":1000000,"values":null,"doc":"pfsp: iterations after which a game counts half in the agent's score; a league uses it too"},
   {"path":"rollout.opponents.eviction","type":"enum","default":"reservoir","min":null,"max":null,"values":["reservoir","keepFirst"],"doc":"who leaves a full pool: reservoir keeps a uniform sample of all snapshots, keepFirst the first and the newest"},
   {"path":"rollout.opponents.temperature","type":"number","default":1,"min":0.01,"max":100,"values":null,"doc":"softmax temperature of opponents; the agent samples at 1"},
   {"path":"rollout.opponents.pinned","type":"text","default":"","min":null,"max":null,"values":null,"doc":"fixed opponents: checkpoints or policy files with nets of any kind and size, separated by commas; their content may not change during a run"},
   {"path":"rollout.opponents.pinnedShare","type":"number","default":0,"min":0,"max":1,"values":null,"doc":"share of games against a fixed opponent, each as often as the others; selfShare divides the rest"},
   {"path":"rollout.opponents.per","type":"enum","default":"game","min":null,"max":null,"values":["game","iteration"],"doc":"draw the pool opponent for each game or once an iteration"},
   {"path":"rollout.opponents.learn","type":"enum","default":"both","min":null,"max":null,"values":["both","agent"],"doc":"whose moves are trained in games against the policy itself"},
+  {"path":"league.enabled","type":"boolean","default":false,"min":null,"max":null,"values":null,"doc":"train a league: the main agent, and two exploiters that look for its weaknesses (docs/league.md); it has players of its own in place of rollout.opponents.pool"},
+  {"path":"league.size","type":"integer","default":64,"min":2,"max":1024,"values":null,"doc":"frozen players; a new one takes the place of the one that the main agent draws least, the initial policy stays"},
+  {"path":"league.every","type":"integer","default":50,"min":1,"max":1000000,"values":null,"doc":"iterations between frozen copies of the main agent"},
+  {"path":"league.selfShare","type":"number","default":0.35,"min":0,"max":1,"values":null,"doc":"main agent: share of games against itself"},
+  {"path":"league.exploiterShare","type":"number","default":0.15,"min":0,"max":1,"values":null,"doc":"main agent: share of games against the two exploiters as they are now; the rest are against all frozen players, by (1 - w)^pfspPower"},
+  {"path":"league.mainAbove","type":"number","default":0.2,"min":0,"max":1,"values":null,"doc":"main exploiter: plays the main agent while its score against it is above this, else the main agent's frozen copies by w (1 - w)"},
+  {"path":"league.freezeAbove","type":"number","default":0.7,"min":0,"max":1,"values":null,"doc":"an exploiter is frozen when its score is above this: the main exploiter's against the main agent, the league exploiter's mean over all frozen players"},
+  {"path":"league.minIterations","type":"integer","default":25,"min":1,"max":1000000,"values":null,"doc":"but not before so many iterations of its own"},
+  {"path":"league.maxIterations","type":"integer","default":500,"min":1,"max":1000000,"values":null,"doc":"and after so many in any case; the length of its schedules"},
+  {"path":"league.reset","type":"number","default":0.25,"min":0,"max":1,"values":null,"doc":"league exploiter: chance that it begins anew when it is frozen; the main exploiter always does"},
   {"path":"ppo.epochs","type":"integer","default":4,"min":1,"max":100,"values":null,"doc":"passes over the samples of an iteration"},
   {"path":"ppo.minibatch","type":"integer","default":512,"min":1,"max":1048576,"values":null,"doc":"samples of one optimiser step"},
   {"path":"ppo.clip","type":"number","default":0.2,"min":0.001,"max":10,"values":null,"doc":"clipping range of the probability ratio"},

@@ -33,6 +33,25 @@ export interface NativeCertificate {
   readonly states: number;
 }
 
+/** A learner of a league. */
+export interface Role {
+  /**
+   * Share of points, older games counting less: the main exploiter's against the main agent, the others' mean over all
+   * frozen players.
+   */
+  readonly winRate: number;
+  /** Iterations since it was frozen last; of the main agent since the run began. */
+  readonly iterations: number;
+  /** Trained moves of this iteration. */
+  readonly samples: number;
+  /** Its share of all trained moves since the run began. */
+  readonly sampleShare: number;
+  /** Copies of it that joined the league so far; there may be fewer by now. */
+  readonly frozen: number;
+  /** Times that it began anew. */
+  readonly resets: number;
+}
+
 export interface NativeIteration {
   readonly index: number;
   readonly games: number;
@@ -64,6 +83,8 @@ export interface NativeIteration {
   readonly flops: number;
   readonly roofline: number;
   readonly roofRaised: boolean;
+  /** Main agent, main exploiter, league exploiter; null without a league. */
+  readonly roles: readonly [Role, Role, Role] | null;
 }
 
 export interface NativeSpan {

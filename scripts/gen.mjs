@@ -260,6 +260,7 @@ const groupTitles = {
   game: "What to learn.",
   net: "The network.",
   rollout: "How games are played to learn from.",
+  league: "A league of learners in place of a pool: see [league.md](league.md).",
   ppo: "How the policy learns from them.",
   run: "Length, seed, machine and files of a run.",
 };
@@ -280,6 +281,8 @@ export function renderDocs({ games, options, recipes }) {
     "`ppo.chain` `ply` needs `rollout.drawReward` 0, since its sign flip holds for zero-sum rewards only; `net.value` `wdl`",
     "needs `ppo.gamma` 1 where `rollout.drawReward` is not 0; `ppo.klTarget` needs a `ppo.klCoef` to start from;",
     "`rollout.starts.listShare` needs `rollout.starts.file`, and `rollout.opponents.pinnedShare` `rollout.opponents.pinned`.",
+    "With `league.enabled` the options `selfShare`, `pool`, `every`, `sampling` and `eviction` of `rollout.opponents` are not",
+    "used; `league.selfShare` and `exploiterShare` are at most 1 together, `minIterations` at most `maxIterations`.",
     "Names of files are taken from the directory in which a run is started or gone on with; checkpoints hold the SHA-256 of",
     "each file, and a run does not go on with other content.",
     "",

@@ -136,6 +136,23 @@ Napi::Object CertificateObject(Napi::Env env, const bw_certificate& certificate)
   return object;
 }
 
+static Napi::Value RolesArray(Napi::Env env, const bw_iteration& iteration) {
+  if (!iteration.league) return env.Null();
+  Napi::Array array = Napi::Array::New(env, BW_ROLES);
+  for (uint32_t role = 0; role < BW_ROLES; ++role) {
+    const bw_role_metrics& metrics = iteration.roles[role];
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("winRate", metrics.win_rate);
+    object.Set("iterations", Count(env, metrics.iterations));
+    object.Set("samples", Count(env, metrics.samples));
+    object.Set("sampleShare", metrics.sample_share);
+    object.Set("frozen", Count(env, metrics.frozen));
+    object.Set("resets", Count(env, metrics.resets));
+    array.Set(role, object);
+  }
+  return array;
+}
+
 Napi::Object IterationObject(Napi::Env env, const bw_iteration& iteration) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("index", Count(env, iteration.index));
@@ -168,6 +185,7 @@ Napi::Object IterationObject(Napi::Env env, const bw_iteration& iteration) {
   object.Set("flops", iteration.flops);
   object.Set("roofline", iteration.roofline);
   object.Set("roofRaised", iteration.roof_raised);
+  object.Set("roles", RolesArray(env, iteration));
   return object;
 }
 

@@ -27,6 +27,7 @@ enum bw_stream {
   BW_STREAM_MATCH = 9,     // a = game number of a match, b = ply: all the chance of a choice (judge/match.h)
   BW_STREAM_SEARCH = 10,   // seed = drawn for a choice, a = simulation, b = block of four words
   BW_STREAM_STARTS = 11,   // a = position of a lost game, b = 0: reservoir eviction
+  BW_STREAM_LEAGUE = 12,   // a = iteration, b = 0: whether the league exploiter begins anew
 };
 
 typedef struct bw_random4 {

@@ -1,8 +1,9 @@
 // A run's whole state as safetensors bytes, and back. Tensors: the weights by name, "optimizer.first_moment" and
 // "optimizer.second_moment" [parameters], bundled "opponents.weights" [members][parameters], and with pfsp
-// "opponents.scores" [members][points, games], and with starts from lost games "starts.moves" [positions][plies].
-// Counters are metadata, as decimal text. Random numbers need no state:
-// they are functions of seed and counters.
+// "opponents.scores" [members][points, games], with a league [members][3 learners' points, games], and with starts from
+// lost games "starts.moves" [positions][plies]. A league has "league.exploiters" [2 exploiters' weights, first and
+// second moments][parameters] and "league.scores" [2 exploiters][points, games], against the main agent. Counters are
+// metadata, as decimal text. Random numbers need no state: they are functions of seed and counters.
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,7 +18,8 @@ static const char kPolicyFormat[] = "bellows-policy-1";
 // 2^53: what a JavaScript number counts exactly, and far from overflow.
 static const int64_t kMaxCounter = (int64_t)1 << 53;
 
-enum { COUNTERS = 5, OWN_METADATA = 4 + COUNTERS };
+enum { COUNTERS = 5, OWN_METADATA = 6 + COUNTERS };
+enum { EXPLOITERS = BW_ROLES - 1, EXPLOITER_ROWS = 3 * EXPLOITERS, LEARNER_COUNTERS = 6 };
 
 static const char* const kCounterNames[COUNTERS] = {"iteration", "games", "samples", "updates", "snapshots"};
 
@@ -29,9 +31,24 @@ static void counters_of(bw_run* run, int64_t* counters[COUNTERS]) {
   counters[4] = &run->snapshots;
 }
 
-static bool keeps_scores(const bw_run* run, int member_count) {
-  return run->config.opponents_sampling == BW_SAMPLING_PFSP && member_count > 0;
+static void learner_counters_of(bw_learner* learner, int64_t* counters[LEARNER_COUNTERS]) {
+  counters[0] = &learner->iterations;
+  counters[1] = &learner->updates;
+  counters[2] = &learner->samples;
+  counters[3] = &learner->frozen;
+  counters[4] = &learner->resets;
+  counters[5] = &learner->kl_doublings;
 }
+
+// Learners that have scores.
+static int scored_roles(const bw_run* run) { return run->config.league_enabled ? BW_ROLES : 1; }
+
+static bool keeps_scores(const bw_run* run, int member_count) {
+  return bw_scores_kept(&run->config) && member_count > 0;
+}
+
+// Row `row` of "league.exploiters".
+static bw_ref exploiter_row(const bw_run* run, int row) { return bw_league_part(run, 1 + row / 3, row % 3); }
 
 // ---- save ----
 
@@ -40,9 +57,13 @@ typedef struct save_buffers {
   float* second;
   float* pool;
   float* scores;
+  float* exploiters;
+  float versus_main[2 * EXPLOITERS];
   bw_tensor* tensors;
   bw_metadata* metadata;
-  char* members;  // comma-separated snapshot numbers
+  char* members;                                    // comma-separated snapshot numbers
+  char* roles;                                      // of the members, a digit each
+  char learners[BW_ROLES * LEARNER_COUNTERS * 22];  // comma-separated counters
 } save_buffers;
 
 static void free_buffers(save_buffers* b) {
@@ -50,9 +71,11 @@ static void free_buffers(save_buffers* b) {
   free(b->second);
   free(b->pool);
   free(b->scores);
+  free(b->exploiters);
   free(b->tensors);
   free(b->metadata);
   free(b->members);
+  free(b->roles);
 }
 
 // Returns how many tensors there are.
@@ -69,6 +92,43 @@ static int put_weights(const bw_net_layout* layout, const float* weights, bw_ten
   return layout->tensor_count;
 }
 
+static bw_tensor floats(const char* name, int64_t rows, int64_t columns, const float* data) {
+  return (bw_tensor){.name = name,
+                     .dtype = BW_F32,
+                     .rank = 2,
+                     .shape = {rows, columns},
+                     .data = data,
+                     .bytes = (size_t)(rows * columns) * sizeof(float)};
+}
+
+// What a league adds: tensors, and two entries of metadata.
+static bw_status put_league(bw_run* run, save_buffers* b, int* tensors, int* entries, bw_error* error) {
+  const int64_t n = run->layout.parameters;
+  for (int row = 0; row < EXPLOITER_ROWS; ++row) {
+    BW_TRY(bw_run_download_parameters(run, b->exploiters + row * n, exploiter_row(run, row), error));
+  }
+  for (int k = 0; k < EXPLOITERS; ++k) {
+    b->versus_main[2 * k] = run->league.learners[1 + k].versus_main.points;
+    b->versus_main[2 * k + 1] = run->league.learners[1 + k].versus_main.games;
+  }
+  b->tensors[(*tensors)++] = floats("league.exploiters", EXPLOITER_ROWS, n, b->exploiters);
+  b->tensors[(*tensors)++] = floats("league.scores", EXPLOITERS, 2, b->versus_main);
+
+  for (int i = 0; i < run->member_count; ++i) b->roles[i] = (char)('0' + run->members[i].role);
+  size_t length = 0;
+  for (int role = 0; role < BW_ROLES; ++role) {
+    int64_t* counters[LEARNER_COUNTERS];
+    learner_counters_of(&run->league.learners[role], counters);
+    for (int i = 0; i < LEARNER_COUNTERS; ++i) {
+      length += (size_t)snprintf(b->learners + length, sizeof b->learners - length, "%s%" PRId64, length ? "," : "",
+                                 *counters[i]);
+    }
+  }
+  b->metadata[(*entries)++] = (bw_metadata){.key = "opponentRoles", .value = b->roles};
+  b->metadata[(*entries)++] = (bw_metadata){.key = "learners", .value = b->learners};
+  return BW_OK;
+}
+
 static bw_status save(bw_run* run, bool bundle_pool, const bw_metadata* extra, int extra_count, save_buffers* b,
                       uint8_t** bytes, size_t* size, bw_error* error) {
   const size_t n = (size_t)run->layout.parameters;
@@ -77,12 +137,16 @@ static bw_status save(bw_run* run, bool bundle_pool, const bw_metadata* extra, i
   b->first = malloc(n * sizeof(float));
   b->second = malloc(n * sizeof(float));
   b->pool = malloc(pool * n * sizeof(float) + 1);
-  b->scores = malloc(2 * (size_t)run->member_count * sizeof(float) + 1);
-  b->tensors = calloc((size_t)run->layout.tensor_count + 5, sizeof *b->tensors);
+  const size_t league = run->config.league_enabled ? EXPLOITER_ROWS : 0;
+  b->scores = malloc(2 * BW_ROLES * (size_t)run->member_count * sizeof(float) + 1);
+  b->exploiters = malloc(league * n * sizeof(float) + 1);
+  b->tensors = calloc((size_t)run->layout.tensor_count + 7, sizeof *b->tensors);
   b->metadata = calloc((size_t)OWN_METADATA + (size_t)extra_count, sizeof *b->metadata);
   b->members = calloc(1, members_size);
-  if (!b->first || !b->second || !b->pool || !b->scores || !b->tensors || !b->metadata || !b->members) {
-    return bw_fail_memory(error, "save", "the checkpoint", (pool + 3) * n * sizeof(float), 0);
+  b->roles = calloc(1, (size_t)run->member_count + 1);
+  if (!b->first || !b->second || !b->pool || !b->scores || !b->exploiters || !b->tensors || !b->metadata ||
+      !b->members || !b->roles) {
+    return bw_fail_memory(error, "save", "the checkpoint", (pool + league + 3) * n * sizeof(float), 0);
   }
 
   const float* weights = NULL;
@@ -106,24 +170,17 @@ static bw_status save(bw_run* run, bool bundle_pool, const bw_metadata* extra, i
     for (size_t i = 0; i < pool; ++i) {
       BW_TRY(bw_run_download_parameters(run, b->pool + i * n, bw_opponents_weights(run, (int)i), error));
     }
-    b->tensors[count++] = (bw_tensor){.name = "opponents.weights",
-                                      .dtype = BW_F32,
-                                      .rank = 2,
-                                      .shape = {(int64_t)pool, (int64_t)n},
-                                      .data = b->pool,
-                                      .bytes = pool * n * sizeof(float)};
+    b->tensors[count++] = floats("opponents.weights", (int64_t)pool, (int64_t)n, b->pool);
   }
   if (keeps_scores(run, run->member_count)) {
+    const int roles = scored_roles(run);
     for (int i = 0; i < run->member_count; ++i) {
-      b->scores[2 * i] = run->members[i].points;
-      b->scores[2 * i + 1] = run->members[i].games;
+      for (int role = 0; role < roles; ++role) {
+        b->scores[2 * (i * roles + role)] = run->members[i].scores[role].points;
+        b->scores[2 * (i * roles + role) + 1] = run->members[i].scores[role].games;
+      }
     }
-    b->tensors[count++] = (bw_tensor){.name = "opponents.scores",
-                                      .dtype = BW_F32,
-                                      .rank = 2,
-                                      .shape = {run->member_count, 2},
-                                      .data = b->scores,
-                                      .bytes = 2 * (size_t)run->member_count * sizeof(float)};
+    b->tensors[count++] = floats("opponents.scores", run->member_count, 2 * roles, b->scores);
   }
 
   const int64_t plies = run->game->max_plies;
@@ -161,6 +218,7 @@ static bw_status save(bw_run* run, bool bundle_pool, const bw_metadata* extra, i
     snprintf(doublings, sizeof doublings, "%" PRId64, run->kl_doublings);
     b->metadata[entries++] = (bw_metadata){.key = "klDoublings", .value = doublings};
   }
+  if (run->config.league_enabled) BW_TRY(put_league(run, b, &count, &entries, error));
   for (int i = 0; i < extra_count; ++i) b->metadata[entries++] = extra[i];
   return bw_safetensors_write(b->tensors, count, b->metadata, entries, bytes, size, error);
 }
@@ -251,7 +309,7 @@ static bw_status read_members(const bw_run* run, const bw_safetensors* file, int
     if (*count > 0 && *text++ != ',') return fail(error, "opponents", "malformed", expected);
     if (!parse_counter(&text, &number)) return fail(error, "opponents", "malformed", expected);
     const int64_t previous = *count > 0 ? members[*count - 1].number : 0;
-    if (*count == run->config.opponents_pool || number <= previous || number > snapshots) {
+    if (*count == bw_pool_capacity(&run->config) || number <= previous || number > snapshots) {
       return fail(error, "opponents", "not a possible pool", expected);
     }
     members[*count] = (bw_member){.number = number, .row = *count};
@@ -297,17 +355,88 @@ static bw_status read_doublings(const bw_safetensors* file, int64_t* doublings, 
   return BW_OK;
 }
 
-static bw_status read_scores(const bw_safetensors* file, bw_member* members, int count, bw_error* error) {
+// scores[rows * columns / 2] of a tensor of points and games.
+static bw_status read_scores(const bw_safetensors* file, const char* name, int rows, int columns, bw_score* scores,
+                             bw_error* error) {
   bw_tensor tensor;
-  BW_TRY(find_tensor(file, "opponents.scores", 2, count, 2, &tensor, error));
-  BW_TRY(check_numbers("opponents.scores", &tensor, true, error));
-  for (int i = 0; i < count; ++i) {
-    memcpy(&members[i].points, (const uint8_t*)tensor.data + (size_t)i * 8, 4);
-    memcpy(&members[i].games, (const uint8_t*)tensor.data + (size_t)i * 8 + 4, 4);
+  BW_TRY(find_tensor(file, name, 2, rows, columns, &tensor, error));
+  BW_TRY(check_numbers(name, &tensor, true, error));
+  for (int i = 0; i < rows * columns / 2; ++i) {
+    memcpy(&scores[i].points, (const uint8_t*)tensor.data + (size_t)i * 8, 4);
+    memcpy(&scores[i].games, (const uint8_t*)tensor.data + (size_t)i * 8 + 4, 4);
     // Rounding may leave a little more points than games.
-    if (members[i].points > members[i].games + 1) {
-      return fail(error, "opponents.scores", "more points than games", "points of games, at most one each");
+    if (scores[i].points > scores[i].games + 1) {
+      return fail(error, name, "more points than games", "points of games, at most one each");
     }
+  }
+  return BW_OK;
+}
+
+static bw_status read_member_scores(const bw_run* run, const bw_safetensors* file, bw_member* members, int count,
+                                    bw_error* error) {
+  const int roles = scored_roles(run);
+  bw_score* scores = calloc((size_t)(count * roles), sizeof *scores);
+  if (!scores) return bw_fail_memory(error, "load", "the scores", (uint64_t)(count * roles) * sizeof *scores, 0);
+  const bw_status status = read_scores(file, "opponents.scores", count, 2 * roles, scores, error);
+  for (int i = 0; status == BW_OK && i < count; ++i) {
+    memcpy(members[i].scores, scores + i * roles, (size_t)roles * sizeof *scores);
+  }
+  free(scores);
+  return status;
+}
+
+static bw_status read_learners(const bw_safetensors* file, bw_league* league, bw_error* error) {
+  static const char name[] = "learners", expected[] = "18 counters, each sixth from -20 to 20";
+  const char* text = bw_safetensors_metadata(file, name);
+  if (!text) return fail(error, name, "missing", expected);
+  for (int role = 0; role < BW_ROLES; ++role) {
+    int64_t* counters[LEARNER_COUNTERS];
+    learner_counters_of(&league->learners[role], counters);
+    for (int i = 0; i < LEARNER_COUNTERS; ++i) {
+      const bool doublings = i == LEARNER_COUNTERS - 1;
+      if (role + i > 0 && *text++ != ',') return fail(error, name, "malformed", expected);
+      const bool negative = doublings && *text == '-';
+      text += negative;
+      if (!parse_counter(&text, counters[i])) return fail(error, name, "malformed", expected);
+      if (doublings && *counters[i] > BW_KL_DOUBLINGS) return fail(error, name, "malformed", expected);
+      if (negative) *counters[i] = -*counters[i];
+    }
+  }
+  return *text ? fail(error, name, "malformed", expected) : BW_OK;
+}
+
+// What a league has in a file.
+typedef struct stored_league {
+  bw_league league;
+  bw_tensor exploiters;  // [EXPLOITER_ROWS][parameters]
+} stored_league;
+
+static bw_status read_league(const bw_run* run, const bw_safetensors* file, bw_member* members, int member_count,
+                             stored_league* stored, bw_error* error) {
+  static const char tensor[] = "league.exploiters", expected[] = "a digit from 0 to 2 for each opponent, the first 0";
+  if (!run->config.league_enabled) return BW_OK;
+  BW_TRY(read_learners(file, &stored->league, error));
+  const char* roles = bw_safetensors_metadata(file, "opponentRoles");
+  if (!roles) return fail(error, "opponentRoles", "missing", expected);
+  if (strlen(roles) != (size_t)member_count) return fail(error, "opponentRoles", "of another length", expected);
+  // The initial policy never leaves.
+  if (member_count == 0 || members[0].number != 1) return fail(error, "opponents", "not a possible league", "1 first");
+  for (int i = 0; i < member_count; ++i) {
+    members[i].role = roles[i] - '0';
+    if (members[i].role < 0 || members[i].role >= (i == 0 ? 1 : BW_ROLES)) {
+      return fail(error, "opponentRoles", "malformed", expected);
+    }
+  }
+  bw_score scores[EXPLOITERS];
+  BW_TRY(read_scores(file, "league.scores", EXPLOITERS, 2, scores, error));
+  for (int k = 0; k < EXPLOITERS; ++k) stored->league.learners[1 + k].versus_main = scores[k];
+  const int64_t n = run->layout.parameters;
+  BW_TRY(find_tensor(file, tensor, 2, EXPLOITER_ROWS, n, &stored->exploiters, error));
+  for (int row = 0; row < EXPLOITER_ROWS; ++row) {
+    bw_tensor part = stored->exploiters;
+    part.bytes = (size_t)n * sizeof(float);
+    part.data = (const uint8_t*)part.data + (size_t)row * part.bytes;
+    BW_TRY(check_numbers(tensor, &part, row % 3 == 2, error));
   }
   return BW_OK;
 }
@@ -375,7 +504,9 @@ static bw_status load(bw_run* run, const bw_safetensors* file, float* staging, b
     BW_TRY(check_numbers("opponents.weights", &pool, false, error));
   }
   BW_TRY(read_starts(run, file, starts, error));
-  if (keeps_scores(run, member_count)) BW_TRY(read_scores(file, members, member_count, error));
+  if (keeps_scores(run, member_count)) BW_TRY(read_member_scores(run, file, members, member_count, error));
+  stored_league league = {0};
+  BW_TRY(read_league(run, file, members, member_count, &league, error));
 
   // Everything was checked; from here on the run changes.
   BW_TRY(bw_run_set_weights(run, staging, error));
@@ -389,6 +520,11 @@ static bw_status load(bw_run* run, const bw_safetensors* file, float* staging, b
     memcpy(staging, (const uint8_t*)pool.data + (size_t)i * (size_t)n * sizeof(float), (size_t)n * sizeof(float));
     BW_TRY(bw_run_upload_parameters(run, bw_opponents_weights(run, i), staging, error));
   }
+  for (int row = 0; run->config.league_enabled && row < EXPLOITER_ROWS; ++row) {
+    memcpy(staging, (const uint8_t*)league.exploiters.data + (size_t)row * first.bytes, first.bytes);
+    BW_TRY(bw_run_upload_parameters(run, exploiter_row(run, row), staging, error));
+  }
+  run->league = league.league;
   run->kl_doublings = kl_doublings;
   if (bw_starts_kept(&run->config)) {
     const size_t count = (size_t)starts->count;
@@ -409,7 +545,7 @@ bw_status bw_run_load(bw_run* run, const uint8_t* bytes, size_t size, bw_error* 
   bw_safetensors file;
   BW_TRY(bw_safetensors_parse(bytes, size, &file, error));
   float* staging = malloc((size_t)run->layout.parameters * sizeof *staging);
-  bw_member* members = calloc((size_t)run->config.opponents_pool + 1, sizeof *members);
+  bw_member* members = calloc((size_t)bw_pool_capacity(&run->config) + 1, sizeof *members);
   stored_starts starts = {0};
   const bw_status status =
       staging && members ? load(run, &file, staging, members, &starts, error)

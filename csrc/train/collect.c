@@ -9,7 +9,7 @@ static const uint64_t kMatchGames = (uint64_t)1 << 62;
 
 void bw_collect_setups(bw_run* run) {
   const bw_config* c = &run->config;
-  const uint64_t seed = (uint64_t)c->run_seed;
+  const uint64_t seed = bw_role_seed(run, run->role);
   const uint32_t iteration_word = bw_philox(seed, BW_STREAM_OPPONENT, (uint64_t)run->iteration, 0).v[0];
   bw_opponents_weigh(run);
   for (int64_t g = 0; g < c->rollout_games; ++g) {
@@ -19,10 +19,13 @@ void bw_collect_setups(bw_run* run) {
     bw_game_setup* setup = &run->setups[g];
     memset(setup, 0, sizeof *setup);
     setup->number = number;
+    const uint32_t which = c->opponents_per == BW_PER_ITERATION ? iteration_word : how.v[1];
     setup->opponent = bw_opponents_draw_pinned(run, how.v[3]);
-    if (setup->opponent == 0 && run->member_count > 0 && (double)bw_uniform(how.v[0]) >= c->opponents_self_share) {
-      const uint32_t word = c->opponents_per == BW_PER_ITERATION ? iteration_word : how.v[1];
-      setup->opponent = 1 + bw_opponents_draw(run, word);
+    if (setup->opponent == 0 && c->league_enabled) {
+      setup->opponent = bw_league_draw(run, how.v[0], which);
+    } else if (setup->opponent == 0 && run->member_count > 0 &&
+               (double)bw_uniform(how.v[0]) >= c->opponents_self_share) {
+      setup->opponent = 1 + bw_opponents_draw(run, which);
     }
     setup->seat = (uint8_t)(how.v[2] >> 31);
     setup->mirrored = (uint8_t)(c->rollout_mirror && (how.v[2] >> 30 & 1));
@@ -64,8 +67,8 @@ static void move(bw_run* run, const bw_play* play, mover by, int64_t listed, int
     bw_group_end(device);
   }
   BW_LAUNCH(device, rollout_act, .game = run->game_index, .rollout = run->rollout, .row_games = run->rows,
-            .row_heads = run->row_heads, .head = by.activations->head, .seed = (uint64_t)c->run_seed, .rows = rows,
-            .max_plies = run->game->max_plies, .temperature = policy == 0 ? 1 : c->opponents_temperature,
+            .row_heads = run->row_heads, .head = by.activations->head, .seed = bw_role_seed(run, run->role),
+            .rows = rows, .max_plies = run->game->max_plies, .temperature = policy == 0 ? 1 : c->opponents_temperature,
             .uniform = uniform, .argmax = policy == 0 && play->argmax, .record = policy == 0 && play->record,
             .wdl = !uniform && by.net->layout->shape.wdl, .draw_value = run->layout.shape.draw_value,
             .record_policy = c->ppo_kl_coef > 0, .keep_moves = play->record && bw_starts_kept(c));
@@ -81,7 +84,7 @@ bw_status bw_collect_play(bw_run* run, const bw_play* play, bw_error* error) {
   }
   if (keep_moves) backend->zero(device, run->rollout.moves, (size_t)play->games * (size_t)run->game->max_plies);
   BW_LAUNCH(device, rollout_start, .game = run->game_index, .rollout = run->rollout, .starts = run->start_states,
-            .seed = (uint64_t)run->config.run_seed, .games = play->games, .max_plies = run->game->max_plies,
+            .seed = bw_role_seed(run, run->role), .games = play->games, .max_plies = run->game->max_plies,
             .keep_moves = keep_moves);
   for (int opponent = 0; opponent <= play->opponents; ++opponent) {
     int64_t group = 0;
@@ -92,8 +95,11 @@ bw_status bw_collect_play(bw_run* run, const bw_play* play, bw_error* error) {
     const mover agent = {&run->agent, &run->activations};
     mover other = {&run->opponent, &run->activations};
     if (opponent > 0 && !play->uniform_opponent) {
+      const int learner = bw_league_role(run, opponent);
       if (opponent <= run->member_count) {
-        bw_opponents_load(run, opponent - 1);
+        bw_opponents_load(run, bw_opponents_weights(run, opponent - 1));
+      } else if (learner >= 0) {
+        bw_opponents_load(run, bw_league_weights(run, learner));
       } else {
         const bw_policy* pinned = run->pinned[opponent - 1 - run->member_count];
         other = (mover){bw_policy_net(pinned), bw_policy_activations(pinned)};

@@ -286,7 +286,7 @@ static void list_group(const char* group, size_t length, char* text, size_t size
   }
 }
 
-// "game, net, rollout, ppo, run"
+// "game, net, rollout, league, ppo, run"
 static void list_groups(char* text, size_t size) {
   size_t used = strlen(text), previous_length = 0;
   const char* previous = "";
@@ -507,6 +507,18 @@ bw_status bw_config_check(bw_config* config, bw_error* error) {
   if (config->opponents_pinned_share > 0 && !config->opponents_pinned[0]) {
     return bw_fail_option(error, check_op, "rollout.opponents.pinned", "\"\"",
                           "names of files when rollout.opponents.pinnedShare is above 0");
+  }
+
+  if (config->league_self_share + config->league_exploiter_share > 1) {
+    char received[32];
+    print_number(config->league_exploiter_share, received, sizeof received);
+    return bw_fail_option(error, check_op, "league.exploiterShare", received,
+                          "at most 1 together with league.selfShare");
+  }
+  if (config->league_min_iterations > config->league_max_iterations) {
+    char received[32];
+    print_number((double)config->league_min_iterations, received, sizeof received);
+    return bw_fail_option(error, check_op, "league.minIterations", received, "at most league.maxIterations");
   }
 
   // Games that are not against the policy itself need somebody to meet.

@@ -5,6 +5,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { BW_ROLES = 3 };  // of a league: main agent, main exploiter, league exploiter
+
+typedef struct bw_role_metrics {
+  double win_rate;     // share of points: of the main exploiter against the main agent, else against all frozen players
+  int64_t iterations;  // since it was frozen last (main agent: since the run began)
+  int64_t samples;     // trained moves of this iteration
+  double sample_share;     // of all trained moves since the run began
+  int64_t frozen, resets;  // copies that joined the league, times it began anew
+} bw_role_metrics;
+
 typedef struct bw_iteration {
   int64_t index;                           // 1-based number of the iteration just done
   int64_t games, samples, plies, updates;  // of this iteration: games, trained moves, all moves, optimiser steps
@@ -21,8 +31,10 @@ typedef struct bw_iteration {
   int64_t pool_size;
   int64_t epochs;  // passes done (fewer than ppo.epochs after a KL stop)
   double collect_seconds, update_seconds;
-  double flops;      // of all kernels in this iteration
-  double roofline;   // flops / seconds / peak, at most 1; 0 until the roof was measured
+  double flops;     // of all kernels in this iteration
+  double roofline;  // flops / seconds / peak, at most 1; 0 until the roof was measured
+  bool league;      // games, moves, seconds and operations are then those of all roles, the rest the main agent's
+  bw_role_metrics roles[BW_ROLES];
   bool roof_raised;  // the peak is the best rate that an iteration reached: all probes read less
 } bw_iteration;
 

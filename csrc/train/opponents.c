@@ -22,13 +22,27 @@ static int evict(bw_run* run, int index) {
   return row;
 }
 
-void bw_opponents_snapshot(bw_run* run) {
-  const int capacity = (int)run->config.opponents_pool;
+// Who leaves a full league: the one that the main agent takes most points from (the oldest of equals), and so meets
+// least, whose absence changes the games least. Not the initial policy: the main exploiter always finds a copy of the
+// main agent.
+static int least_met(const bw_run* run) {
+  int least = 1;
+  for (int i = 2; i < run->member_count; ++i) {
+    const double share = bw_score_share(run->members[i].scores[BW_ROLE_MAIN]);
+    if (share > bw_score_share(run->members[least].scores[BW_ROLE_MAIN])) least = i;
+  }
+  return least;
+}
+
+void bw_opponents_add(bw_run* run, bw_ref weights, int role) {
+  const int capacity = (int)bw_pool_capacity(&run->config);
   const int64_t number = ++run->snapshots;
   if (capacity == 0) return;
   int row = run->member_count;
   if (run->member_count == capacity) {
-    if (run->config.opponents_eviction == BW_EVICTION_KEEP_FIRST) {
+    if (run->config.league_enabled) {
+      row = evict(run, least_met(run));
+    } else if (run->config.opponents_eviction == BW_EVICTION_KEEP_FIRST) {
       if (capacity == 1) return;
       row = evict(run, 1);
     } else {
@@ -39,46 +53,63 @@ void bw_opponents_snapshot(bw_run* run) {
       row = evict(run, (int)victim);
     }
   }
-  run->device->backend->copy(run->device, pool_row(run, row), run->agent.parameters, parameter_bytes(run));
-  run->members[run->member_count++] = (bw_member){.number = number, .row = row};
+  run->device->backend->copy(run->device, pool_row(run, row), weights, parameter_bytes(run));
+  run->members[run->member_count++] = (bw_member){.number = number, .row = row, .role = role};
 }
 
+void bw_opponents_snapshot(bw_run* run) { bw_opponents_add(run, run->agent.parameters, BW_ROLE_MAIN); }
+
 // Prioritised fictitious self-play (Vinyals et al., "Grandmaster level in StarCraft II using multi-agent reinforcement
-// learning", 2019, methods): f(w) = (1 - w)^p, w the share of points that the agent takes from a member. The paper
-// leaves the estimate of w open. Here games fade, since the agent changes, and one drawn game is added, so that a
-// member who was not met (w = 1/2) or not met lately is tried again and none is given up.
+// learning", 2019, methods): f(w) = (1 - w)^p, w the share of points that the learner takes from a member. The paper
+// leaves the estimate of w open. Here games fade, since the learner changes, and one drawn game is added.
+static double pfsp_weight(const bw_run* run, const bw_member* member) {
+  const double w = bw_score_share(member->scores[run->role]);
+  if (run->role != BW_ROLE_MAIN_EXPLOITER) return pow(1 - w, run->config.opponents_pfsp_power);
+  return member->role == BW_ROLE_MAIN ? w * (1 - w) : 0;
+}
+
 void bw_opponents_weigh(bw_run* run) {
-  if (run->config.opponents_sampling != BW_SAMPLING_PFSP) return;
+  if (!bw_scores_kept(&run->config)) return;
   double sum = 0;
   for (int i = 0; i < run->member_count; ++i) {
-    const bw_member* member = &run->members[i];
-    const double score = ((double)member->points + 0.5) / ((double)member->games + 1);
-    sum += pow(1 - score, run->config.opponents_pfsp_power);
+    sum += pfsp_weight(run, &run->members[i]);
     run->member_weights[i] = sum;
   }
 }
 
+static void fade(bw_score* score, double factor) {
+  score->points = (float)((double)score->points * factor);
+  score->games = (float)((double)score->games * factor);
+}
+
+// The games of the main agent against an exploiter are the exploiter's too.
 void bw_opponents_score(bw_run* run) {
-  if (run->config.opponents_sampling != BW_SAMPLING_PFSP) return;
-  const double fade = exp2(-1 / run->config.opponents_pfsp_half_life);
-  for (int i = 0; i < run->member_count; ++i) {
-    run->members[i].points = (float)((double)run->members[i].points * fade);
-    run->members[i].games = (float)((double)run->members[i].games * fade);
-  }
+  if (!bw_scores_kept(&run->config)) return;
+  const int role = run->role;
+  const double factor = exp2(-1 / run->config.opponents_pfsp_half_life);
+  for (int i = 0; i < run->member_count; ++i) fade(&run->members[i].scores[role], factor);
+  if (role != BW_ROLE_MAIN) fade(&run->league.learners[role].versus_main, factor);
   for (int64_t g = 0; g < run->config.rollout_games; ++g) {
     const bw_game_setup* setup = &run->setups[g];
-    if (setup->opponent == 0 || setup->opponent > run->member_count) continue;
-    bw_member* member = &run->members[setup->opponent - 1];
+    const int other = bw_league_role(run, setup->opponent);
     const int outcome = run->host_outcomes[g];
     const int won = setup->seat == 0 ? BW_OUTCOME_FIRST : BW_OUTCOME_SECOND;
-    member->points += outcome == won ? 1.0f : outcome == BW_OUTCOME_DRAW ? 0.5f : 0.0f;
-    member->games += 1;
+    const float points = outcome == won ? 1.0f : outcome == BW_OUTCOME_DRAW ? 0.5f : 0.0f;
+    if (setup->opponent > 0 && setup->opponent <= run->member_count) {
+      bw_score* score = &run->members[setup->opponent - 1].scores[role];
+      score->points += points;
+      score->games += 1;
+    } else if (other >= 0) {
+      bw_score* score = &run->league.learners[role == BW_ROLE_MAIN ? other : role].versus_main;
+      score->points += role == BW_ROLE_MAIN ? 1 - points : points;
+      score->games += 1;
+    }
   }
 }
 
 int bw_opponents_draw(const bw_run* run, uint32_t word) {
   const uint32_t count = (uint32_t)run->member_count;
-  switch (run->config.opponents_sampling) {
+  switch (run->config.league_enabled ? BW_SAMPLING_PFSP : run->config.opponents_sampling) {
     case BW_SAMPLING_LATEST:
       return (int)count - 1;
     case BW_SAMPLING_RECENCY: {
@@ -129,7 +160,7 @@ bw_status bw_run_pin(bw_run* run, const bw_config* config, const bw_safetensors*
 
 int bw_opponents_draw_pinned(const bw_run* run, uint32_t word) {
   const double share = run->config.opponents_pinned_share, u = (double)word / 4294967296.0;
-  if (u >= share || run->pinned_count == 0) return 0;
+  if (u >= share || run->pinned_count == 0 || run->role != BW_ROLE_MAIN) return 0;
   const int index = (int)(u / share * run->pinned_count);
   return run->member_count + 1 + (index < run->pinned_count ? index : run->pinned_count - 1);
 }
@@ -138,8 +169,7 @@ int bw_opponents_draw_pinned(const bw_run* run, uint32_t word) {
 
 bw_ref bw_opponents_weights(const bw_run* run, int member) { return pool_row(run, run->members[member].row); }
 
-void bw_opponents_load(bw_run* run, int member) {
-  run->device->backend->copy(run->device, run->opponent.parameters, bw_opponents_weights(run, member),
-                             parameter_bytes(run));
+void bw_opponents_load(bw_run* run, bw_ref weights) {
+  run->device->backend->copy(run->device, run->opponent.parameters, weights, parameter_bytes(run));
   bw_net_pack(&run->opponent, run->device);
 }

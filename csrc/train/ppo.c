@@ -42,7 +42,7 @@ bw_status bw_ppo_prepare(bw_run* run, int64_t* samples, bw_iteration* out, bw_er
 // host_order = host_slots shuffled (Fisher-Yates), keyed by iteration and epoch.
 static void shuffle(bw_run* run, int64_t samples, int epoch) {
   memcpy(run->host_order, run->host_slots, (size_t)samples * sizeof(int32_t));
-  const uint64_t seed = (uint64_t)run->config.run_seed;
+  const uint64_t seed = bw_role_seed(run, run->role);
   const uint64_t key = (uint64_t)run->iteration << 8 | (uint64_t)epoch;
   bw_random4 words = {{0, 0, 0, 0}};
   for (int64_t i = samples - 1; i > 0; --i) {

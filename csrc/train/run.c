@@ -112,6 +112,9 @@ static void plan_host(bw_run* run) {
     HOST("rollout", "host players, values", BW_ELEMENT_I32, 2, games, plies);
     HOST("rollout", "host moves", BW_ELEMENT_U8, games, plies);
   }
+  if (run->config.league_enabled) {
+    HOST("league", "host players, twice", BW_ELEMENT_U8, 2, bw_pool_capacity(&run->config), (int64_t)sizeof(bw_member));
+  }
   HOST("net", "host weights", BW_ELEMENT_I32, 2, run->layout.parameters);
   HOST("rollout", "host features", BW_ELEMENT_U8, run->activations.max_rows, 1 + run->layout.shape.max_features,
        (int64_t)sizeof(uint16_t));
@@ -131,11 +134,12 @@ bw_status bw_run_plan(bw_run* run, const bw_config* config, bw_device* device, b
   bw_net_layout_make(&run->layout, bw_config_net_shape(config));
   bw_plan_init(&run->plan, device->backend->real_bytes);
   bw_net_plan(&run->agent, &run->layout, device, &run->plan, "net", "agent", true);
-  if (config->opponents_pool > 0) {
+  if (bw_pool_capacity(config) > 0) {
     bw_net_plan(&run->opponent, &run->layout, device, &run->plan, "net", "opponent", false);
-    BW_PLAN(&run->plan, BW_LIFE_STATE, "rollout", "opponent pool", BW_ELEMENT_REAL, &run->pool_weights,
-            config->opponents_pool, run->layout.parameters);
+    BW_PLAN(&run->plan, BW_LIFE_STATE, config->league_enabled ? "league" : "rollout", "opponent pool", BW_ELEMENT_REAL,
+            &run->pool_weights, bw_pool_capacity(config), run->layout.parameters);
   }
+  bw_league_plan(run);
   bw_activations_plan(&run->activations, &run->layout, &run->plan, "net", activation_rows(run), minibatch_rows(run));
   plan_rollout(run);
   plan_update(run);
@@ -159,11 +163,13 @@ static bool allocate_host(bw_run* run) {
   run->host_parameters = calloc((size_t)run->layout.parameters, sizeof *run->host_parameters);
   run->host_features = calloc((size_t)run->activations.max_rows * (1 + (size_t)run->layout.shape.max_features),
                               sizeof *run->host_features);
-  run->members = calloc((size_t)run->config.opponents_pool + 1, sizeof *run->members);
-  run->member_weights = calloc((size_t)run->config.opponents_pool + 1, sizeof *run->member_weights);
+  const size_t capacity = (size_t)bw_pool_capacity(&run->config) + 1;
+  run->members = calloc(capacity, sizeof *run->members);
+  run->saved_members = calloc(capacity, sizeof *run->saved_members);
+  run->member_weights = calloc(capacity, sizeof *run->member_weights);
   return run->setups && run->host_list && run->host_outcomes && run->host_plies && run->host_slots && run->host_order &&
-         run->host_weights && run->host_parameters && run->host_features && run->members && run->member_weights &&
-         bw_starts_allocate(run);
+         run->host_weights && run->host_parameters && run->host_features && run->members && run->saved_members &&
+         run->member_weights && bw_starts_allocate(run);
 }
 
 void bw_run_destroy(bw_run* run) {
@@ -178,6 +184,7 @@ void bw_run_destroy(bw_run* run) {
   free(run->host_parameters);
   free(run->host_features);
   free(run->members);
+  free(run->saved_members);
   free(run->member_weights);
   bw_starts_free(run);
   for (int i = 0; i < run->pinned_count; ++i) bw_policy_destroy(run->pinned[i]);
@@ -195,11 +202,12 @@ static bw_status create(bw_run* run, const bw_config* config, bw_device* device,
     return bw_fail_memory(error, "create", "the host buffers", run->plan.bytes[BW_LIFE_HOST], available);
   }
   bw_net_bind(&run->agent, device);
-  if (config->opponents_pool > 0) bw_net_bind(&run->opponent, device);
+  if (bw_pool_capacity(config) > 0) bw_net_bind(&run->opponent, device);
   bw_optimizer_bind(run);
   bw_net_initialize(&run->layout, (uint64_t)config->run_seed, run->host_weights);
   BW_TRY(bw_run_set_weights(run, run->host_weights, error));
   bw_opponents_snapshot(run);
+  BW_TRY(bw_league_start(run, error));
   return bw_device_sync(device, error);
 }
 
@@ -269,7 +277,15 @@ static void count_outcomes(const bw_run* run, bw_iteration* out) {
   out->first_loss = (double)first[2] / games;
 }
 
-static bw_status iterate(bw_run* run, double progress, bw_iteration* out, bw_error* error) {
+// Schulman et al. 2017, section 4.
+static void adapt_kl(bw_run* run, const bw_iteration* out) {
+  const double target = run->config.ppo_kl_target;
+  if (!(run->config.ppo_kl_coef > 0 && target > 0) || out->samples == 0) return;
+  if (out->approx_kl > 1.5 * target && run->kl_doublings < BW_KL_DOUBLINGS) ++run->kl_doublings;
+  if (out->approx_kl < target / 1.5 && run->kl_doublings > -BW_KL_DOUBLINGS) --run->kl_doublings;
+}
+
+bw_status bw_run_train(bw_run* run, double progress, bw_iteration* out, bw_error* error) {
   const bw_config* c = &run->config;
   const double lr_share = bw_schedule(c->ppo_lr_schedule, 1, c->ppo_lr_final, progress) *
                           bw_warmup(c->ppo_warmup, progress) * bw_minibatch_scale(c);
@@ -280,7 +296,9 @@ static bw_status iterate(bw_run* run, double progress, bw_iteration* out, bw_err
   const uint64_t start = bw_now_ns();
   run->device->prof.group = "collect";
   bw_collect_setups(run);
-  const bw_play play = {.games = c->rollout_games, .opponents = run->member_count + run->pinned_count, .record = true};
+  const int learners = c->league_enabled ? BW_ROLES : 0;
+  const bw_play play = {
+      .games = c->rollout_games, .opponents = run->member_count + run->pinned_count + learners, .record = true};
   if (c->starts_list_share > 0 && run->starts.list.count == 0) {
     return bw_fail(error, BW_STATE, "iterate", "rollout.starts.listShare is set, but the run was given no positions");
   }
@@ -308,39 +326,46 @@ static bw_status iterate(bw_run* run, double progress, bw_iteration* out, bw_err
   const uint64_t end = bw_now_ns();
   bw_prof_phase(&run->device->prof, "update", middle, end);
 
+  out->games = c->rollout_games;
   out->collect_seconds = (double)(middle - start) * 1e-9;
   out->update_seconds = (double)(end - middle) * 1e-9;
   out->flops = run->device->flops - flops;
+  adapt_kl(run, out);
   return BW_OK;
-}
-
-// Schulman et al. 2017, section 4.
-static void adapt_kl(bw_run* run, const bw_iteration* out) {
-  const double target = run->config.ppo_kl_target;
-  if (!(run->config.ppo_kl_coef > 0 && target > 0) || out->samples == 0) return;
-  if (out->approx_kl > 1.5 * target && run->kl_doublings < BW_KL_DOUBLINGS) ++run->kl_doublings;
-  if (out->approx_kl < target / 1.5 && run->kl_doublings > -BW_KL_DOUBLINGS) --run->kl_doublings;
 }
 
 bw_status bw_run_iterate(bw_run* run, double progress, bw_iteration* out, bw_error* error) {
   memset(out, 0, sizeof *out);
-  const int64_t updates = run->updates;
+  const int64_t updates = run->updates, kl_doublings = run->kl_doublings;
+  const bool league = run->config.league_enabled;
   copy_state(run, false);
-  bw_status status = iterate(run, progress, out, error);
+  bw_status status = BW_OK;
+  if (league) {
+    // Exploiters first: the main agent meets them at once as they have become, and is in place when all is done.
+    status = bw_league_train(run, error);
+    copy_state(run, true);
+    run->updates = updates;
+    run->kl_doublings = kl_doublings;
+  }
+  if (status == BW_OK) status = bw_run_train(run, progress, out, error);
   if (status == BW_OK) status = bw_starts_collect(run, error);
   if (status != BW_OK) {
     copy_state(run, true);
     run->updates = updates;
+    run->kl_doublings = kl_doublings;
+    if (league) bw_league_undo(run);
     return status;
   }
   ++run->iteration;
-  run->games += run->config.rollout_games;
-  run->samples += out->samples;
-  adapt_kl(run, out);
   bw_opponents_score(run);
-  if (run->iteration % run->config.opponents_every == 0) bw_opponents_snapshot(run);
+  if (league) {
+    bw_league_finish(run, out);
+  } else if (run->iteration % run->config.opponents_every == 0) {
+    bw_opponents_snapshot(run);
+  }
+  run->games += out->games;
+  run->samples += out->samples;
   out->index = run->iteration;
-  out->games = run->config.rollout_games;
   out->total_games = run->games;
   out->total_samples = run->samples;
   out->pool_size = run->member_count;

@@ -5,6 +5,7 @@
 //   ppo.c        advantages and the update
 //   optimizer.c  AdamW and Muon
 //   opponents.c  the pool of past policies
+//   league.c     exploiters, and who plays whom in a league
 //   starts.c     games that start from other positions than the empty board
 //   checkpoint.c state to and from safetensors bytes
 #ifndef BW_TRAIN_RUN_H
@@ -23,14 +24,37 @@
 #include "metrics.h"
 #include "policy.h"
 
-// A pool member: snapshot `number` (1 = the initial policy) in row `row` of the pool's memory, and with pfsp the
-// agent's points (a win 1, a draw 1/2) in its games against it, older games counting less. Float, as checkpoints keep
-// it.
+// Who trains. Without a league it is the main agent alone.
+enum { BW_ROLE_MAIN, BW_ROLE_MAIN_EXPLOITER, BW_ROLE_LEAGUE_EXPLOITER };
+
+// Points (a win 1, a draw 1/2) and games, older ones counting less. Float, as checkpoints keep it.
+typedef struct bw_score {
+  float points, games;
+} bw_score;
+
+// The share of points. One drawn game is added, so that nobody is given up: who was not met lately is at 1/2.
+static inline double bw_score_share(bw_score score) { return ((double)score.points + 0.5) / ((double)score.games + 1); }
+
+// A pool member: snapshot `number` (1 = the initial policy) in row `row` of the pool's memory.
 typedef struct bw_member {
   int64_t number;
   int row;
-  float points, games;
+  int role;                   // whose copy it is
+  bw_score scores[BW_ROLES];  // of each learner against it: with pfsp or a league
 } bw_member;
+
+// What a learner of a league has beside weights and moments.
+typedef struct bw_learner {
+  int64_t iterations;               // of an exploiter: since it was frozen last
+  int64_t updates, kl_doublings;    // bw_run's, while another learner is in place
+  int64_t samples, frozen, resets;  // since the run began
+  bw_score versus_main;             // of an exploiter against the main agent as it is now
+} bw_learner;
+
+typedef struct bw_league {
+  bw_learner learners[BW_ROLES];
+  bw_iteration iterations[BW_ROLES];  // the last ones
+} bw_league;
 
 // Positions, by the moves that led to them and as states.
 typedef struct bw_positions {
@@ -73,6 +97,16 @@ typedef struct bw_run {
 
   // state before the iteration, to go back to when it fails or is cancelled
   bw_ref saved_parameters, saved_first_moment, saved_second_moment;
+
+  // the learner in place, whose nets and counters are those of this struct: between iterations the main agent
+  int role;
+
+  // the league; exploiters' weights, first and second moments [exploiters][3][parameters]
+  bw_league league, saved_league;
+  bw_ref exploiters;          // as of the last iteration
+  bw_ref trained_exploiters;  // as of this one
+  bw_ref fresh_exploiters;    // [exploiters][parameters]: what they begin with
+  bw_member* saved_members;
 
   // the pool, oldest first
   bw_ref pool_weights;  // [pool][parameters]
@@ -121,8 +155,15 @@ bw_status bw_run_plan(bw_run* run, const bw_config* config, bw_device* device, b
 bw_status bw_run_create(const bw_config* config, bw_device* device, uint64_t available, bw_run** run, bw_error* error);
 void bw_run_destroy(bw_run* run);
 
-// One iteration; on failure or cancel the state is as before.
+// One iteration of every learner; on failure or cancel the state is as before.
 bw_status bw_run_iterate(bw_run* run, double progress, bw_iteration* out, bw_error* error);
+// Its part for the learner in place: games, then the update. A failure leaves it half done.
+bw_status bw_run_train(bw_run* run, double progress, bw_iteration* out, bw_error* error);
+
+// The seed that the learner in place draws from. Seeds end at 2^53: the bits above tell learners apart.
+static inline uint64_t bw_role_seed(const bw_run* run, int role) {
+  return (uint64_t)run->config.run_seed | (uint64_t)role << 56;
+}
 
 // head[count][actions + 1] (logits, value) of `count` states, state_bytes apart.
 bw_status bw_run_infer(bw_run* run, const void* states, int64_t count, float* head, bw_error* error);
@@ -140,7 +181,7 @@ bw_status bw_run_set_weights(bw_run* run, const float* weights, bw_error* error)
 // How a batch of games is played.
 typedef struct bw_play {
   int64_t games;          // <= config.rollout_games; run->setups[0 .. games) are filled
-  int opponents;          // setups' opponents are 0 .. opponents: 0, the pool's members, the fixed ones
+  int opponents;          // setups' opponents are 0 .. opponents: 0, the pool's members, the fixed ones, the learners
   bool record;            // write training records
   bool argmax;            // the agent plays its most probable move
   bool uniform_opponent;  // opponents move at random instead of by a pool member's net
@@ -174,17 +215,45 @@ bool bw_run_weights_finite(bw_run* run, const char** tensor);
 
 // ---- opponents.c ----
 
-void bw_opponents_snapshot(bw_run* run);                  // the current policy enters the pool
-void bw_opponents_weigh(bw_run* run);                     // before an iteration's draws
-int bw_opponents_draw(const bw_run* run, uint32_t word);  // a member's index for one random word
+// Members that the pool or the league holds at most.
+static inline int64_t bw_pool_capacity(const bw_config* config) {
+  return config->league_enabled ? config->league_size : config->opponents_pool;
+}
+static inline bool bw_scores_kept(const bw_config* config) {
+  return config->league_enabled || config->opponents_sampling == BW_SAMPLING_PFSP;
+}
+void bw_opponents_snapshot(bw_run* run);                       // the current policy enters the pool
+void bw_opponents_add(bw_run* run, bw_ref weights, int role);  // a learner's [parameters] do
+void bw_opponents_weigh(bw_run* run);                          // before an iteration's draws
+int bw_opponents_draw(const bw_run* run, uint32_t word);       // a member's index for one random word
 // The opponent of a game (bw_game_setup.opponent) if it is a fixed one by this random word, else 0.
 int bw_opponents_draw_pinned(const bw_run* run, uint32_t word);
 void bw_opponents_score(bw_run* run);                        // after an iteration's games, before the snapshot
-void bw_opponents_load(bw_run* run, int member);             // makes run->opponent play as that member
+void bw_opponents_load(bw_run* run, bw_ref weights);         // makes run->opponent play with them
 bw_ref bw_opponents_weights(const bw_run* run, int member);  // [parameters]
 
 // Adds a fixed opponent: the net that config describes, with the weights of a checkpoint or policy file.
 bw_status bw_run_pin(bw_run* run, const bw_config* config, const bw_safetensors* file, bw_error* error);
+
+// ---- league.c ----
+
+void bw_league_plan(bw_run* run);
+bw_status bw_league_start(bw_run* run, bw_error* error);  // exploiters as they begin
+// An iteration of both exploiters. The main agent's state must be in run->saved_*; it has to be put in place again.
+bw_status bw_league_train(bw_run* run, bw_error* error);
+void bw_league_undo(bw_run* run);  // what that did, when the iteration fails then or later
+// After the main agent's part: who is frozen. Fills out->roles, and adds to *out what the exploiters took.
+void bw_league_finish(bw_run* run, bw_iteration* out);
+// The opponent of a game (bw_game_setup.opponent) by two random words.
+int bw_league_draw(const bw_run* run, uint32_t kind, uint32_t which);
+// Learners as opponents: the number of one in setups, the role of such a number (-1: somebody else), its weights.
+int bw_league_opponent(const bw_run* run, int role);
+int bw_league_role(const bw_run* run, int opponent);
+bw_ref bw_league_weights(const bw_run* run, int role);
+// An exploiter between iterations: its weights (part 0), first and second moment.
+bw_ref bw_league_part(const bw_run* run, int role, int part);
+// The score that decides when an exploiter is frozen; of the main agent its mean over all frozen players.
+double bw_league_share(const bw_run* run, int role);
 
 // ---- starts.c ----
 

@@ -1,26 +1,38 @@
 // One live line on a terminal, sparse lines elsewhere; always on stderr.
 
 import cliProgress from "cli-progress";
-import type { Iteration } from "../events.js";
+import type { Iteration, League } from "../events.js";
 import type { Judgement } from "../judge/judgement.js";
 import type { Output } from "./output.js";
 import { count, duration, mistakesText } from "./report.js";
 
-function figures({ index, loss, speed, roofline }: Iteration): string {
+const percent = (share: number) => `${(share * 100).toFixed(0)}%`;
+
+function leagueText({ size, main, mainExploiter, leagueExploiter }: League): string {
+  return (
+    `, league of ${size}: main agent scores ${percent(main.winRate)}, main exploiter ${percent(mainExploiter.winRate)} ` +
+    `against it, league exploiter ${percent(leagueExploiter.winRate)}, main agent trained ` +
+    `${percent(main.sampleShare)} of the moves`
+  );
+}
+
+function figures({ index, loss, speed, roofline, league }: Iteration): string {
   const of = roofline.raised ? "of the best rate seen" : "of roof";
   const share = Number.isNaN(roofline.fraction) ? "" : ` (${(roofline.fraction * 100).toFixed(0)}% ${of})`;
   return (
     `iteration ${index}, ${count(speed.gamesPerSecond)} games/s, policy loss ${loss.policy.toFixed(4)}, ` +
     `value loss ${loss.value.toFixed(4)}, entropy ${loss.entropy.toFixed(3)}, ` +
-    `${roofline.gflops.toFixed(1)} GFLOP/s${share}`
+    `${roofline.gflops.toFixed(1)} GFLOP/s${share}${league ? leagueText(league) : ""}`
   );
 }
 
 /** The same for one line of a terminal. */
-function brief({ loss, speed }: Iteration): string {
+function brief({ loss, speed, league }: Iteration): string {
+  const roles = league && [league.main, league.mainExploiter, league.leagueExploiter];
+  const scores = roles ? `  league ${league.size} ${roles.map(({ winRate }) => percent(winRate)).join(" ")}` : "";
   return (
     `${count(speed.gamesPerSecond)} games/s  loss ${loss.policy.toFixed(3)} ${loss.value.toFixed(3)}  ` +
-    `entropy ${loss.entropy.toFixed(2)}`
+    `entropy ${loss.entropy.toFixed(2)}${scores}`
   );
 }
 

@@ -22,6 +22,7 @@ interface TrainFlags extends OptionFlags, ProfileFlags {
   readonly threads?: string;
   readonly device?: string;
   readonly precision?: string;
+  readonly league?: boolean;
   readonly out?: string;
   readonly resume?: string;
 }
@@ -47,6 +48,7 @@ export function registerTrain(program: Command, context: Context): void {
     .option("--threads <t>", "threads; 0 uses every core; never changes results (run.threads)")
     .option("--device <name>", "auto, cpu, cuda or metal (run.device)")
     .option("--precision <name>", "fp32 or bf16 (run.precision)")
+    .option("--league", "train a league: a main agent and two exploiters (league.enabled)")
     .option("--set <path=value>", "an option from the table below; repeatable", collect)
     .option("--config <file>", "a JSON file of options; a run's config.json is one")
     .option("--out <dir>", "directory of the run: new or empty; default runs/GAME-sSEED-TIME")
@@ -104,6 +106,7 @@ function flagEntries(flags: TrainFlags): NativeEntry[] {
   add("run.threads", flags.threads);
   if (flags.device !== undefined) entries.push({ path: "run.device", kind: "string", text: flags.device });
   if (flags.precision !== undefined) entries.push({ path: "run.precision", kind: "string", text: flags.precision });
+  if (flags.league) entries.push({ path: "league.enabled", kind: "boolean", text: "true" });
   return entries;
 }
 

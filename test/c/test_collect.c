@@ -524,7 +524,7 @@ static void test_pinned(void) {
   CHECK_MSG(games[0] > 75 && games[0] < 125 && games[1] > 75 && games[1] < 125, "%lld and %lld games",
             (long long)games[0], (long long)games[1]);
   CHECK(pool > 70 && pool < 130 && self > 70 && self < 130 && moves > 500);
-  for (int i = 0; i < run->member_count; ++i) CHECK(run->members[i].games < 300);
+  for (int i = 0; i < run->member_count; ++i) CHECK(run->members[i].scores[0].games < 300);
   free_records(&r);
   for (int i = 0; i < 2; ++i) {
     bw_policy_destroy(policies[i]);

@@ -258,7 +258,7 @@ static void test_unknown_paths(void) {
   unknown("ppo", "\"ppo\" is a group of options");
   unknown("rollout.opponents", "is a group of options");
   unknown("rollout.opponents", "rollout.opponents.pool");
-  unknown("zzzzzzzzzzzz", "game, net, rollout, ppo, run");
+  unknown("zzzzzzzzzzzz", "game, net, rollout, league, ppo, run");
   unknown("", "unknown option");
   unknown(".", "unknown option");
   unknown("ppo.", "unknown option");
@@ -392,6 +392,14 @@ static void test_rules(void) {
   CHECK(bw_config_check(&config, &error) == BW_OK);
   config.opponents_self_share = 1;
   CHECK(bw_config_check(&config, &error) == BW_OK);
+
+  config = connect4();
+  config.league_self_share = 0.9;
+  CHECK(bw_config_check(&config, &error) == BW_OPTION && strcmp(error.path, "league.exploiterShare") == 0);
+  config.league_exploiter_share = 0.1;
+  CHECK(bw_config_check(&config, &error) == BW_OK);
+  config.league_min_iterations = 501;
+  CHECK(bw_config_check(&config, &error) == BW_OPTION && strcmp(error.path, "league.minIterations") == 0);
 
   // A struct written by hand is checked like text.
   config = connect4();

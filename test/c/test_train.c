@@ -373,19 +373,18 @@ static void test_pfsp(void) {
     }
     for (int i = 0; i < run->member_count; ++i) {  // moved with their members when others were evicted
       const bw_member* member = &run->members[i];
-      CHECK_NEAR(member->points, points[member->number], 1e-4);
-      CHECK_NEAR(member->games, games[member->number], 1e-4);
+      CHECK_NEAR(member->scores[0].points, points[member->number], 1e-4);
+      CHECK_NEAR(member->scores[0].games, games[member->number], 1e-4);
     }
   }
   CHECK_EQ_INT(run->member_count, 4);
-  CHECK(run->members[0].games > 10);
+  CHECK(run->members[0].scores[0].games > 10);
 
   // Draws in proportion to (1 - w)^1.5; the third was never met, so w is 1/2.
   static const float kScores[4][2] = {{9, 10}, {0, 3}, {0, 0}, {20, 20}};
   double weights[4], sum = 0;
   for (int i = 0; i < 4; ++i) {
-    run->members[i].points = kScores[i][0];
-    run->members[i].games = kScores[i][1];
+    run->members[i].scores[0] = (bw_score){kScores[i][0], kScores[i][1]};
     sum += weights[i] = pow(1 - ((double)kScores[i][0] + 0.5) / ((double)kScores[i][1] + 1), 1.5);
   }
   bw_opponents_weigh(run);
