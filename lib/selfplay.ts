@@ -384,7 +384,7 @@ export class SelfPlay implements AsyncDisposable {
     return this.#seconds + (this.#clock === null ? 0 : (performance.now() - this.#clock) / 1e3);
   }
 
-  /** Iterations, games, trained moves and optimiser steps since the run began. */
+  /** Iterations, games, trained moves and optimiser steps (with a league the main agent's) since the run began. */
   async counters(): Promise<{ iteration: number; games: number; samples: number; updates: number }> {
     return settled(this.#engine.counters());
   }
