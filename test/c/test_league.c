@@ -96,6 +96,11 @@ static void test_scores_fade(void) {
   CHECK_NEAR(learners[BW_ROLE_MAIN_EXPLOITER].versus_main.points, 2.5 + 1.5, 1e-6);
   CHECK_NEAR(learners[BW_ROLE_MAIN_EXPLOITER].versus_main.games, 8, 1e-6);
   CHECK(learners[BW_ROLE_LEAGUE_EXPLOITER].versus_main.games == 0);
+  for (int g = 0; g < 4; ++g) run->setups[g].opponent = 0;
+  run->role = BW_ROLE_MAIN_EXPLOITER;
+  for (int i = 0; i < 2; ++i) bw_opponents_score(run);
+  CHECK_NEAR(learners[BW_ROLE_MAIN_EXPLOITER].versus_main.points, 2, 1e-6);
+  CHECK_NEAR(learners[BW_ROLE_MAIN_EXPLOITER].versus_main.games, 4, 1e-6);
   bw_run_destroy(run);
   bw_device_destroy(device);
 }
@@ -331,7 +336,9 @@ static void test_live_opponents(int role) {
     const int other = bw_league_role(run, setup->opponent);
     if (other < 0) continue;
     ++games[other];
-    float* weights = vector_of(run, bw_league_weights(run, other));
+    const uint64_t exploiter = (uint64_t)(other - 1) * 3 * (uint64_t)run->layout.parameters * sizeof(float);
+    float* weights =
+        vector_of(run, other == BW_ROLE_MAIN ? run->saved_parameters : bw_ref_at(run->trained_exploiters, exploiter));
     REQUIRE(bw_run_set_weights(run, weights, NULL) == BW_OK);
     free(weights);
     for (int k = 0; k + 1 < counts[g]; ++k) {
