@@ -2,18 +2,23 @@ import { createInterface } from "node:readline";
 import type { Command } from "commander";
 import { newestCheckpoint } from "../checkpoint.js";
 import type { PositionPolicy } from "../events.js";
+import { playMatch } from "../match/match.js";
+import { MAX_SIMULATIONS, Player } from "../match/player.js";
 import { GAME_TITLES } from "../names.gen.js";
 import { type NativePosition, native, take } from "../native.js";
 import { SelfPlay } from "../selfplay.js";
 import type { Context } from "./context.js";
-import { type LoadFlags, loadArguments } from "./load.js";
+import { integer, type LoadFlags, loadArguments } from "./load.js";
 import { usage } from "./output.js";
+import { giveHint } from "./play-hint.js";
+import { mistakeText, PlaySolver, reviewText } from "./play-solver.js";
 
 interface PlayFlags extends LoadFlags {
   readonly first?: boolean;
   readonly second?: boolean;
   readonly hints?: boolean;
   readonly sample?: boolean;
+  readonly simulations?: string;
 }
 
 export function registerPlay(program: Command, context: Context): void {
@@ -24,8 +29,12 @@ export function registerPlay(program: Command, context: Context): void {
     .argument("<checkpoint>", "a .safetensors file, or a run directory (its newest checkpoint)")
     .option("--first", "you move first (the default)")
     .option("--second", "the policy moves first")
-    .option("--hints", "show the policy's probabilities before each of your moves")
+    .option(
+      "--hints",
+      "before each of your moves, show what the policy thinks; in Connect Four also the exact score of each move, and mistakes",
+    )
     .option("--sample", "the policy samples its moves instead of playing the most probable one")
+    .option("--simulations <n>", "the policy searches so many simulations before each of its moves")
     .option("--threads <n>", "threads; never changes results")
     .option("--precision <name>", "fp32 or bf16, instead of the one it was trained with")
     .option("--json", "one JSON object a line on stdout")
@@ -41,9 +50,14 @@ async function play(path: string, flags: PlayFlags, context: Context): Promise<v
     throw usage("--first and --second exclude each other", "--second", "both", "one of --first and --second");
   }
   const humanSeat = flags.second ? 1 : 0;
+  const simulations =
+    flags.simulations === undefined ? 0 : integer("--simulations", flags.simulations, 0, MAX_SIMULATIONS);
   const file = await newestCheckpoint(path, (error) => output.warn(error.message));
   const run = await SelfPlay.load(file.path, { ...loadArguments(flags), opponents: false });
   const { name } = run.options.game;
+  const how = flags.sample ? "sampled" : "argmax";
+  const searcher = simulations === 0 ? null : await Player.load({ kind: "policy", run, play: how, simulations });
+  const solver = name === "connect4" ? new PlaySolver() : null;
   const terminal = process.stdin.isTTY === true && !output.json;
   const reader = createInterface({ input: process.stdin, ...(terminal ? { output: process.stdout } : {}) });
   reader.on("SIGINT", () => context.interrupt("SIGINT"));
@@ -63,19 +77,29 @@ async function play(path: string, flags: PlayFlags, context: Context): Promise<v
         break;
       }
       if (human) {
-        if (flags.hints) output.text(hint(await run.policy(moves), position));
-        const next = await ask(lines, moves, position, run, context);
+        const hint = async () => giveHint(await run.policy(moves), position, solver, output);
+        if (flags.hints) await hint();
+        const next = await ask(lines, moves, position, hint, context);
         if (next === null) break;
         moves = next;
       } else {
-        const symbol = choose(await run.policy(moves), position, flags.sample ?? false);
+        const symbol = searcher
+          ? await searched(searcher, moves, position.ply)
+          : choose(await run.policy(moves), position, flags.sample ?? false);
         output.text(`The policy plays ${symbol}.\n`);
         await output.emit({ type: "move", by: "policy", move: symbol });
         moves += symbol;
       }
+      const mistake = flags.hints && solver && moves.length > position.ply && (await solver.mistake(moves, humanSeat));
+      if (mistake) {
+        output.text(`${mistakeText(mistake)}.\n`);
+        await output.emit({ type: "mistake", ...mistake });
+      }
     }
     const words = { human: "You win.", policy: "The policy wins.", draw: "A draw." };
     output.text(winner === null ? "\nStopped before the end.\n" : `${words[winner]}  Moves: ${moves}\n`);
+    const review = winner !== null && solver ? await solver.review(moves, humanSeat) : null;
+    if (review) output.text(`${reviewText(review.mistakes, review.judged, moves.length)}\n`);
     await output.emit({
       type: "result",
       game: name,
@@ -83,10 +107,13 @@ async function play(path: string, flags: PlayFlags, context: Context): Promise<v
       human: humanSeat === 0 ? "first" : "second",
       moves,
       winner,
+      simulations,
+      ...(review ?? {}),
     });
   } finally {
     reader.close();
     process.stdin.unref?.();
+    await solver?.close();
     await run.close();
   }
 }
@@ -96,7 +123,7 @@ async function ask(
   lines: AsyncIterator<string>,
   moves: string,
   position: NativePosition,
-  run: SelfPlay,
+  hint: () => Promise<void>,
   { output }: Context,
 ): Promise<string | null> {
   const symbols = position.legal.map(({ symbol }) => symbol);
@@ -108,7 +135,7 @@ async function ask(
     if (answer === "") continue;
     if (answer === "q" || answer === "quit" || answer === "exit") return null;
     if (answer === "hint" || answer === "h") {
-      output.text(hint(await run.policy(moves), position));
+      await hint();
       continue;
     }
     if (answer === "undo" || answer === "u") {
@@ -124,9 +151,11 @@ async function ask(
   }
 }
 
-function hint({ probabilities, value }: PositionPolicy, position: NativePosition): string {
-  const shares = position.legal.map(({ action, symbol }) => `${symbol}: ${(probabilities[action]! * 100).toFixed(1)}%`);
-  return `The policy would play ${shares.join("  ")}  (value ${value.toFixed(3)} for you)\n`;
+/** The player's move after searching: the first one of a game from there, of two games the one in its seat. */
+async function searched(player: Player, moves: string, ply: number): Promise<string> {
+  const seed = Math.floor(Math.random() * 2 ** 32);
+  const { games } = await playMatch(player, { kind: "random" }, { openings: [moves], games: 2, seed });
+  return games[ply % 2]!.moves[0]!;
 }
 
 function choose({ probabilities }: PositionPolicy, position: NativePosition, sample: boolean): string {

@@ -7,6 +7,7 @@ import { type Output, usage } from "./output.js";
 import { lineBatches, namingLine, namingMoves } from "./positions.js";
 import { Counter } from "./progress.js";
 import { count, duration } from "./report.js";
+import { movesToEnd } from "./verdict.js";
 
 interface SolveFlags {
   readonly file?: string;
@@ -130,8 +131,6 @@ function meaning(score: number, ply: number, over: boolean, mover: string): stri
   if (over) return score === 0 ? "The game is drawn." : `${other} has won. Score ${score}.`;
   if (score === 0) return `${mover} to move: a draw. Score 0.`;
   const winner = score > 0 ? mover : other;
-  const stones = 22 - Math.abs(score);
-  // The first player's n-th stone is move 2n - 1, the second player's move 2n.
-  const moves = 2 * stones - (winner === "X" ? 1 : 0) - ply;
+  const moves = movesToEnd(score, ply);
   return `${mover} to move: ${winner} wins with move ${ply + moves}, in ${moves}. Score ${score}.`;
 }
