@@ -7,7 +7,7 @@
 //
 // OUT gets iter_N.safetensors (1.5 MB each), pool.json for `bellows rate --pool OUT/pool.json`, and report.json: ratings
 // by Bradley-Terry with intervals and by the sequential procedure, every pair's results, cycles, and the hash of the last weights.
-// A run that was stopped goes on from its last kept iteration. The same seed gives the same weights for any number of
+// bench/results/reference-pool.json is such a report. A run that was stopped goes on from its last kept iteration. The same seed gives the same weights for any number of
 // threads on one instruction set. Nothing of it is part of the package.
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -125,6 +125,7 @@ const about = `rebuilt reference pool: v1 recipe, seed ${seed}, ${iterations} it
 const infinite = members.filter(({ rating }) => !Number.isFinite(rating)).map(({ player }) => player.name);
 if (infinite.length > 0) console.log(`no pool is written: ${infinite.join(", ")} won or lost everything`);
 else await writePool(join(out, "pool.json"), { game: "connect4", about, plies: 0, members });
+const circles = cycles(encounters);
 const report = {
   about,
   machine: cpus()[0]?.model ?? "",
@@ -138,7 +139,7 @@ const report = {
     interval: intervals.get(rating.player) ?? null,
     sequential: sequential.get(rating.player),
   })),
-  cycles: cycles(encounters),
+  cycles: { count: circles.length, strongest: circles[0] ?? null },
   matches: matches.map(({ a, b, wins, draws, losses }) => ({ a, b, wins, draws, losses })),
 };
 writeFileSync(join(out, "report.json"), `${JSON.stringify(report, null, 1)}\n`);
