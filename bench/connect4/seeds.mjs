@@ -1,0 +1,99 @@
+// The evidence for the Connect Four recipe: trains its defaults on several seeds through the command, one after another,
+// then rates each on the rebuilt reference pool and on the ladder, judges it against the perfect player, and lets it
+// play him.
+//
+//   node bench/reference-pool.mjs                              once: runs/reference-pool
+//   node bench/connect4/seeds.mjs [--seeds 101-105] [--pool runs/reference-pool/pool.json] [--games 400]
+//                                 [--out runs/connect4] [--set PATH=VALUE]... [--no-save]
+//
+// Writes bench/results/connect4-seeds.json, from which docs/connect-four.md is made (docs/figures/connect4.mjs). A seed
+// whose run is in OUT is not trained again. With --set, for trying other options, nothing is saved.
+
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { availableParallelism, cpus } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const { values } = parseArgs({
+  options: {
+    seeds: { type: "string", default: "101-105" },
+    pool: { type: "string", default: join(root, "runs", "reference-pool", "pool.json") },
+    games: { type: "string", default: "400" },
+    out: { type: "string", default: join(root, "runs", "connect4") },
+    set: { type: "string", multiple: true, default: [] },
+    "no-save": { type: "boolean", default: false },
+  },
+});
+const range = /^(\d+)-(\d+)$/.exec(values.seeds);
+if (!range || !existsSync(values.pool)) {
+  console.error(range ? `there is no ${values.pool}: see the top of this file` : "--seeds expects FIRST-LAST");
+  process.exit(2);
+}
+
+/** The lines that the command prints with --json. */
+function bellows(...argv) {
+  const done = spawnSync(process.execPath, [join(root, "dist/cli/main.js"), ...argv, "--json"], {
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const lines = done.stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  if (done.status !== 0)
+    throw new Error(`bellows ${argv.join(" ")} ended with ${done.status}: ${done.stdout.slice(-500)}`);
+  return lines;
+}
+
+/** Ratings of both plays, and what they made against each opponent. */
+function rate(run, ...argv) {
+  const lines = bellows("rate", run, ...argv);
+  return lines
+    .filter(({ type }) => type === "rating")
+    .map((rating) => ({
+      play: rating.player.endsWith("(argmax)") ? "argmax" : "sampled",
+      rating: rating.rating,
+      bound: rating.bound,
+      interval: rating.interval,
+      sequential: rating.sequential,
+      opponents: lines
+        .filter(({ type, a }) => type === "match" && a === rating.player)
+        .map(({ b, first, second }) => ({ opponent: b, first, second })),
+    }));
+}
+
+mkdirSync(values.out, { recursive: true });
+const rows = [];
+for (let seed = Number(range[1]); seed <= Number(range[2]); ++seed) {
+  const run = join(values.out, `seed-${seed}`);
+  const sets = values.set.flatMap((set) => ["--set", set]);
+  if (!existsSync(join(run, "result.json")))
+    bellows("train", "connect4", "--seed", String(seed), "--out", run, ...sets);
+  const [result] = bellows("train", "--resume", run).filter(({ type }) => type === "result");
+  const evaluation = bellows("eval", run, "--perfect");
+  const pool = rate(run, "--pool", values.pool, "--games", values.games);
+  const ladder = rate(run, "--pool", "ladder", "--games", values.games);
+  const { judge, versusRandom } = evaluation.find(({ type }) => type === "result");
+  const perfect = evaluation.filter(({ type }) => type === "perfect");
+  const { seconds, games, iterations, weightsHash } = result;
+  rows.push({ seed, iterations, games, seconds, weightsHash, judge, versusRandom, perfect, pool, ladder });
+  const text = pool.map(({ play, rating, bound }) => `${play} ${(rating ?? bound).toFixed(0)}`).join(", ");
+  const mistakes = ["argmax", "sampled"].map((play) => `${(100 * judge[play].mistakeRate).toFixed(2)}%`).join(", ");
+  console.log(`seed ${seed}: ${seconds.toFixed(0)} s, rating ${text}, mistakes ${mistakes}`);
+}
+
+if (!values["no-save"] && values.set.length === 0) {
+  const commit = spawnSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root, encoding: "utf8" }).stdout.trim();
+  const machine = `${cpus()[0]?.model.trim()}, ${availableParallelism()} cores`;
+  const { about } = JSON.parse(readFileSync(values.pool, "utf8"));
+  const command = `node bench/connect4/seeds.mjs --seeds ${values.seeds} --games ${values.games}`;
+  const file = join(root, "bench", "results", "connect4-seeds.json");
+  writeFileSync(
+    file,
+    `${JSON.stringify({ command, machine, commit, pool: about, games: Number(values.games), rows }, null, 1)}\n`,
+  );
+}

@@ -1,0 +1,72 @@
+// One player rated by games against the members of a pool, whose ratings stay.
+
+import { bootstrapRatings, type RatingInterval } from "../ratings/bootstrap.js";
+import { bradleyTerry, type PlayerRating } from "../ratings/bradley-terry.js";
+import { type Encounter, encounterOf, totalOf } from "../ratings/encounter.js";
+import { fixedPoolRating } from "../ratings/fixed-pool.js";
+import { type MatchArguments, type MatchResult, playMatch } from "./match.js";
+import { randomOpenings } from "./openings.js";
+import type { Player } from "./player.js";
+import type { Pool, PoolMember } from "./pool.js";
+import { matchSeed } from "./round-robin.js";
+
+/** What games against a pool say of a player. */
+export interface PoolRating extends PlayerRating {
+  /** 95%, over pairs of games with one opening and colours swapped; ends may be infinite. */
+  readonly interval: RatingInterval | undefined;
+  /** The same, over opponents as well: how the rating may differ on another pool. */
+  readonly intervalOverOpponents: RatingInterval | undefined;
+  /** By the procedure of self-play-ppo on the pool's sequential ratings; null after nothing but wins or losses. */
+  readonly sequential: number | null;
+  readonly opponents: readonly { readonly member: PoolMember; readonly match: MatchResult; readonly met: Encounter }[];
+}
+
+export interface PoolRatingArguments extends Omit<MatchArguments, "game" | "openings"> {
+  /** Against each member, half of them with either colour. */
+  readonly games: number;
+  /** Random plies at the beginning of each pair of games; default: those of the pool. */
+  readonly plies?: number | undefined;
+  readonly draws?: "half" | "davidson" | undefined;
+  /** Number of the first match, where several players are rated with one seed. */
+  readonly firstMatch?: number | undefined;
+  /** Told after each match. */
+  readonly onMatch?: ((match: MatchResult) => void | Promise<void>) | undefined;
+}
+
+/**
+ * Rates a player; if it is a member itself, by the others.
+ *
+ * @throws {@link OptionError} {@link CheckpointError} {@link OutOfMemoryError}
+ */
+export async function rateOnPool(player: Player, pool: Pool, args: PoolRatingArguments): Promise<PoolRating> {
+  const { games, plies = pool.plies, draws = "half", firstMatch = 0, onMatch, seed = 0, ...how } = args;
+  const { game } = pool;
+  const openings = plies === 0 ? [""] : randomOpenings({ game, plies, count: games / 2, seed });
+  const opponents: { member: PoolMember; match: MatchResult; met: Encounter }[] = [];
+  for (const member of pool.members) {
+    if (member.player.name === player.name) continue;
+    const number = firstMatch + opponents.length;
+    const match = await playMatch(player, member.player, {
+      ...how,
+      game,
+      openings,
+      games,
+      seed: matchSeed(seed, number),
+    });
+    opponents.push({ member, match, met: encounterOf(match) });
+    await onMatch?.(match);
+  }
+  const encounters = opponents.map(({ met }) => met);
+  const anchors = Object.fromEntries(opponents.map(({ member }) => [member.player.name, member.rating]));
+  const fit = { anchors, draws, seed };
+  const rating = bradleyTerry(encounters, fit).ratings.find((rated) => rated.player === player.name)!;
+  const tallies = opponents.map(({ member, met }) => ({ ...totalOf(met.pairs), rating: member.sequential }));
+  return {
+    ...rating,
+    interval: bootstrapRatings(encounters, fit).get(player.name),
+    intervalOverOpponents: bootstrapRatings(encounters, { ...fit, over: "pairs and opponents" }).get(player.name),
+    // A sweep has no rating by Newton steps either.
+    sequential: rating.standing === "estimated" ? fixedPoolRating(tallies) : null,
+    opponents,
+  };
+}
