@@ -3,6 +3,7 @@
 import cliProgress from "cli-progress";
 import type { Iteration, League } from "../events.js";
 import type { Judgement } from "../judge/judgement.js";
+import { type LadderRatings, ladderText } from "./ladder.js";
 import type { Output } from "./output.js";
 import { count, duration, mistakesText } from "./report.js";
 
@@ -94,6 +95,7 @@ export class Progress {
   #tenth = 0;
   /** Of the last evaluation. */
   #judge: Judgement | null = null;
+  #ratings: LadderRatings | null = null;
 
   /** @param total - iterations, or seconds where timed */
   constructor(output: Output, total: number, timed: boolean) {
@@ -104,22 +106,31 @@ export class Progress {
     this.#bar?.start(total, 0, { where: "0", figures: "starting", remaining: "?" });
   }
 
-  update(iteration: Iteration): void {
+  /** @param ratings - of an evaluation that was made after this iteration */
+  update(iteration: Iteration, ratings: LadderRatings | null): void {
     const done = Math.min(this.#total, this.#timed ? iteration.seconds : iteration.index);
     this.#first ??= this.#timed ? 0 : done - 1;
     const elapsed = (performance.now() - this.#started) / 1e3;
     const { judge = null } = iteration.evaluation ?? {};
     this.#judge = judge ?? this.#judge;
+    this.#ratings = ratings ?? this.#ratings;
     const remaining = this.#timed
       ? this.#total - done
       : (elapsed / Math.max(1, done - this.#first)) * (this.#total - done);
     if (this.#bar) {
       const where = this.#timed ? String(iteration.index) : `${iteration.index}/${this.#total}`;
-      const figures = brief(iteration) + (this.#judge ? `  ${mistakesText(this.#judge)}` : "");
+      const strength = [
+        ...(this.#ratings ? [ladderText(this.#ratings)] : []),
+        ...(this.#judge ? [mistakesText(this.#judge)] : []),
+      ];
+      const figures = [brief(iteration), ...strength].join("  ");
       this.#bar.update(done, { where, figures, remaining: duration(remaining) });
       return;
     }
-    if (judge) this.#output.note(`iteration ${iteration.index}: ${mistakesText(judge)}\n`);
+    if (judge) {
+      const rating = ratings ? `${ladderText(ratings)}, ` : "";
+      this.#output.note(`iteration ${iteration.index}: ${rating}${mistakesText(judge)}\n`);
+    }
     const tenth = Math.floor((10 * done) / this.#total);
     if (tenth <= this.#tenth) return;
     this.#tenth = tenth;

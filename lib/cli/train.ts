@@ -10,6 +10,7 @@ import { FREE_ON_RESUME, RunDirectory, type StoredResult } from "../rundir.js";
 import { internals, SelfPlay } from "../selfplay.js";
 import { type Context, launcher, shellWord } from "./context.js";
 import { collect, type OptionFlags, optionEntries, optionTable, typedEntry, withGame } from "./flags.js";
+import { Ladder, type LadderRatings, ladderText } from "./ladder.js";
 import { type ErrorLine, usage } from "./output.js";
 import { Progress } from "./progress.js";
 import { PROFILED, type Profile, type ProfileFlags, profileOf, Recording } from "./recording.js";
@@ -39,7 +40,8 @@ export function registerTrain(program: Command, context: Context): void {
     .summary("train an agent by self-play, and judge it")
     .description(
       "Trains an agent by self-play PPO. Ends with an evaluation: for tic-tac-toe the exact certificate of a best " +
-        "response from both seats, for every game the result against random play.",
+        "response from both seats; for Connect Four mistakes by the perfect player's scores, and a rating; for every game " +
+        "the result against random play.",
     )
     .argument("[game]", `${GAME_NAMES.join(" or ")}; may be left out with --resume`)
     .option("--iterations <n>", "length of the run (run.iterations)")
@@ -55,7 +57,10 @@ export function registerTrain(program: Command, context: Context): void {
     .option("--resume <dir>", "go on with the run in this directory, exactly as if it had never stopped")
     .option("--profile <file>", "write what each thread did when, for ui.perfetto.dev; compressed if it ends in .gz")
     .option("--profile-iterations <n>", `iterations that --profile records, from the first; default ${PROFILED}`)
-    .option("--json", "one JSON object a line on stdout: start, iteration, evaluation, checkpoint, result or error")
+    .option(
+      "--json",
+      "one JSON object a line on stdout: start, iteration, evaluation, ladder, checkpoint, result or error",
+    )
     .addHelpText(
       "after",
       () =>
@@ -223,6 +228,8 @@ interface ResultLine extends Evaluation {
   readonly weightsHash: string;
   readonly checkpoint: string;
   readonly stoppedAtCertificate: boolean;
+  /** Null where the game has no ladder; missing in results of earlier versions. */
+  readonly ladder?: LadderRatings | null;
 }
 
 /** Trains from the run's present state to its end, and reports. */
@@ -265,6 +272,7 @@ async function drive(
   const recording = profile ? await Recording.begin(run, profile, output) : null;
   const during = <T>(name: string, work: () => Promise<T>) => recording?.trace.during(name, work) ?? work();
   let last: Iteration | null = null;
+  let rated: { readonly iteration: number; readonly ratings: LadderRatings | null } | null = null;
   let saved = resumed > 0 ? resumed : -1;
   let checkpoint = join(directory.checkpoints, generationName(resumed));
   const save = async (iteration: number) => {
@@ -272,6 +280,13 @@ async function drive(
     checkpoint = await during("checkpoint", () => directory.saveCheckpoint(run, iteration));
     saved = iteration;
     await output.emit({ type: "checkpoint", iteration, path: checkpoint });
+  };
+  const ladder = await Ladder.open(options.game.name);
+  const rate = async (iteration: number) => {
+    if (!ladder) return null;
+    const ratings = await during("rate", () => ladder.rate(run, signal));
+    await output.emit({ type: "ladder", iteration, ...ratings });
+    return ratings;
   };
   const progress = new Progress(output, timed ? options.run.minutes * 60 : options.run.iterations, timed);
   try {
@@ -284,8 +299,11 @@ async function drive(
       last = iteration;
       await during("metrics", () => directory.appendMetrics(iteration));
       await output.emit({ type: "iteration", ...figures });
-      if (evaluation) await output.emit({ type: "evaluation", iteration: iteration.index, ...evaluation });
-      progress.update(iteration);
+      if (evaluation) {
+        await output.emit({ type: "evaluation", iteration: iteration.index, ...evaluation });
+        rated = { iteration: iteration.index, ratings: await rate(iteration.index) };
+      }
+      progress.update(iteration, rated?.iteration === iteration.index ? rated.ratings : null);
       if (iteration.index % options.run.checkpointEvery === 0) await save(iteration.index);
       if (recording?.trace.recording === false) await recording.write();
     }
@@ -307,6 +325,7 @@ async function drive(
   const evaluated = last?.index === iteration ? last.evaluation : null;
   const evaluation = evaluated ?? (await run.evaluate());
   if (!evaluated) await output.emit({ type: "evaluation", iteration, ...evaluation });
+  const ratings = rated?.iteration === iteration ? rated.ratings : await rate(iteration);
   await recording?.write();
   const line: ResultLine = {
     type: "result",
@@ -320,6 +339,7 @@ async function drive(
     checkpoint,
     ...evaluation,
     stoppedAtCertificate: internals.stopped(run) === "certificate",
+    ladder: ratings,
   };
   const kept = relative(directory.path, checkpoint);
   const { win } = evaluation.versusRandom;
@@ -355,6 +375,9 @@ function printEnd(line: ResultLine, options: ResolvedOptions, { output }: Contex
   const early = line.stoppedAtCertificate ? ", stopped at the first certificate (run.stopAtCertificate)" : "";
   output.text(
     `\n${evaluationText(line)}\n` +
+      (line.ladder
+        ? `On the ladder of players without networks (random play is 1000): ${ladderText(line.ladder)}\n\n`
+        : "") +
       `${duration(line.seconds)}, ${count(line.iterations)} iterations, ${count(line.games)} games${early}\n\n` +
       `  checkpoint  ${line.checkpoint}\n` +
       `  reproduce   ${reproduction(options)}\n` +
