@@ -30,6 +30,7 @@ export { type MatchArguments, type MatchGame, type MatchResult, playMatch } from
 export { type OpeningArguments, randomOpenings } from "./match/openings.js";
 export { Player, type PlayerSpec, type PolicyPlayer, parseReferencePlayer } from "./match/player.js";
 export { type Pool, type PoolMember, readPool, writePool } from "./match/pool.js";
+export { type PoolRating, type PoolRatingArguments, rateOnPool } from "./match/rate-on-pool.js";
 export { playRoundRobin, type RoundRobinArguments } from "./match/round-robin.js";
 export * from "./names.gen.js";
 export { resolveOptions } from "./options.js";

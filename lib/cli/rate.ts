@@ -1,16 +1,16 @@
 import cliProgress from "cli-progress";
 import type { Command } from "commander";
-import { type MatchResult, playMatch } from "../match/match.js";
+import type { MatchResult } from "../match/match.js";
 import { randomOpenings } from "../match/openings.js";
 import { MAX_SIMULATIONS, Player, parseReferencePlayer } from "../match/player.js";
 import { ladderPath, type Pool, readPool, writePool } from "../match/pool.js";
-import { matchSeed, playRoundRobin } from "../match/round-robin.js";
+import { type PoolRating, rateOnPool } from "../match/rate-on-pool.js";
+import { playRoundRobin } from "../match/round-robin.js";
 import { GAME_NAMES, type GameName, PLAYER_ROWS } from "../names.gen.js";
 import { bootstrapRatings, type RatingInterval } from "../ratings/bootstrap.js";
 import { bradleyTerry, type PlayerRating } from "../ratings/bradley-terry.js";
 import { cycles } from "../ratings/cycles.js";
 import { type Encounter, encounterOf, type Tally, totalOf } from "../ratings/encounter.js";
-import { fixedPoolRating } from "../ratings/fixed-pool.js";
 import { sequentialElo } from "../ratings/sequential.js";
 import type { Context } from "./context.js";
 import { integer } from "./load.js";
@@ -244,56 +244,38 @@ async function tournament(asked: readonly Player[], how: How, save: string | und
 
 /** Gives the number of matches. */
 async function againstPool(players: readonly Player[], pool: Pool, how: How): Promise<number> {
-  const { output } = how.context;
+  const { context, games, plies, seed, threads, draws } = how;
+  const { output, signal } = context;
   if (pool.game !== how.game) {
     throw usage(`the pool is for ${pool.game}, the players for ${how.game}`, "--pool", pool.game, how.game);
   }
   const progress = new Matches(players.length * pool.members.length);
-  let index = 0;
+  let matches = 0;
+  const onMatch = async (match: MatchResult) => {
+    progress.next();
+    await emitMatch(match, context);
+  };
   try {
     for (const player of players) {
-      const matches: MatchResult[] = [];
-      // A player that is a member itself is rated by the others.
-      const others = pool.members.filter((member) => member.player.name !== player.name);
-      for (const { player: opponent } of others) {
-        const seed = matchSeed(how.seed, index++);
-        const match = await playMatch(player, opponent, { ...argumentsOf(how), seed });
-        matches.push(match);
-        progress.next();
-        await emitMatch(match, how.context);
-      }
-      await reportAgainstPool(player, others, matches, how);
+      const args = { games, plies, seed, threads, draws, firstMatch: matches, signal, onMatch };
+      const rating = await rateOnPool(player, pool, args);
+      matches += rating.opponents.length;
+      await reportAgainstPool(player, rating, context);
     }
   } finally {
     progress.stop();
   }
   output.text(`Intervals are 95%; "on other pools" they include which opponents there are. Pool: ${pool.about}.\n`);
-  return index;
+  return matches;
 }
 
-async function reportAgainstPool(
-  player: Player,
-  pool: Pool["members"],
-  matches: readonly MatchResult[],
-  how: How,
-): Promise<void> {
-  const { output } = how.context;
-  const encounters = matches.map(encounterOf);
-  const anchors = Object.fromEntries(pool.map((member) => [member.player.name, member.rating]));
-  const args = { anchors, draws: how.draws, seed: how.seed };
-  const rating = bradleyTerry(encounters, args).ratings.find((rated) => rated.player === player.name)!;
-  const interval = bootstrapRatings(encounters, args).get(player.name);
-  const elsewhere = bootstrapRatings(encounters, { ...args, over: "pairs and opponents" }).get(player.name);
-  // A sweep has no rating by Newton steps either.
-  const sequential =
-    rating.standing === "estimated"
-      ? fixedPoolRating(encounters.map(({ pairs }, i) => ({ ...totalOf(pairs), rating: pool[i]!.sequential })))
-      : null;
+async function reportAgainstPool(player: Player, rated: PoolRating, { output }: Context): Promise<void> {
+  const { interval, intervalOverOpponents: elsewhere, sequential, opponents, ...rating } = rated;
   output.text(`${player.name}\n\n`);
   output.text(
     table([
       ["  opponent", "rating", "first W D L", "second W D L", "score", "distinct"],
-      ...matches.map((match, i) => opponentRow(match, encounters[i]!, pool[i]!.rating)),
+      ...opponents.map(({ match, met, member }) => opponentRow(match, met, member.rating)),
     ]),
   );
   output.text(

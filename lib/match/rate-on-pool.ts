@@ -1,12 +1,13 @@
 // One player rated by games against the members of a pool, whose ratings stay.
 
+import { checkArguments, checkNumber } from "../options.js";
 import { bootstrapRatings, type RatingInterval } from "../ratings/bootstrap.js";
 import { bradleyTerry, type PlayerRating } from "../ratings/bradley-terry.js";
 import { type Encounter, encounterOf, totalOf } from "../ratings/encounter.js";
 import { fixedPoolRating } from "../ratings/fixed-pool.js";
 import { type MatchArguments, type MatchResult, playMatch } from "./match.js";
 import { randomOpenings } from "./openings.js";
-import type { Player } from "./player.js";
+import { Player, type PlayerSpec } from "./player.js";
 import type { Pool, PoolMember } from "./pool.js";
 import { matchSeed } from "./round-robin.js";
 
@@ -38,7 +39,18 @@ export interface PoolRatingArguments extends Omit<MatchArguments, "game" | "open
  *
  * @throws {@link OptionError} {@link CheckpointError} {@link OutOfMemoryError}
  */
-export async function rateOnPool(player: Player, pool: Pool, args: PoolRatingArguments): Promise<PoolRating> {
+export async function rateOnPool(
+  spec: PlayerSpec | Player,
+  pool: Pool,
+  args: PoolRatingArguments,
+): Promise<PoolRating> {
+  const keys = ["games", "plies", "draws", "firstMatch", "onMatch", "seed", "threads", "signal", "onProgress"];
+  checkArguments(args, "rating", keys);
+  checkNumber(args.games / 2, "rating.games / 2", 1, 1e6, true);
+  checkNumber(args.plies, "rating.plies", 0, 64, true);
+  checkNumber(args.seed, "rating.seed", 0, Number.MAX_SAFE_INTEGER, true);
+  checkNumber(args.firstMatch, "rating.firstMatch", 0, Number.MAX_SAFE_INTEGER, true);
+  const player = await Player.load(spec);
   const { games, plies = pool.plies, draws = "half", firstMatch = 0, onMatch, seed = 0, ...how } = args;
   const { game } = pool;
   const openings = plies === 0 ? [""] : randomOpenings({ game, plies, count: games / 2, seed });
