@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { type CheckpointFile, corrupt, readCheckpoint, readWhole } from "./checkpoint.js";
 import { fromNative, ioError, isNativeError, OptionError } from "./errors.js";
 import { type NativeEngine, settled } from "./native.js";
-import { gameOf, type ResolvedOptions, toEntries } from "./options.js";
+import { gameOf, type ResolvedOptions, storedEntries } from "./options.js";
 
 /** SHA-256 of each file's content, by its name in the options. */
 export type InputHashes = Readonly<Record<string, string>>;
@@ -68,7 +68,7 @@ async function giveStarts(engine: NativeEngine, path: string): Promise<string> {
 
 async function givePinned(engine: NativeEngine, path: string): Promise<string> {
   const file = await readCheckpoint(path);
-  const entries = toEntries(file.config, path);
+  const entries = storedEntries(file.config, path);
   try {
     await settled(engine.pin(gameOf(entries), entries, file.bytes));
   } catch (error) {

@@ -103,6 +103,17 @@ export function toEntries(options: unknown, where = "options"): NativeEntry[] {
   return entries;
 }
 
+/**
+ * The entries of options that were stored in full, by this version or an earlier one: what that one did not know has
+ * its general default, under which nothing changes, whatever the game's recipe says today.
+ */
+export function storedEntries(options: unknown, where: string): NativeEntry[] {
+  const entries = toEntries(options, where);
+  const known = new Set(entries.map(({ path }) => path));
+  const later = OPTION_ROWS.filter(({ path }) => path !== "game.name" && !known.has(path));
+  return [...later.map((row) => entryOf(row.path, row.default)), ...entries];
+}
+
 /** The game that entries name; the engine says what is wrong with a name. */
 export function gameOf(entries: readonly NativeEntry[]): string {
   const entry = entries.findLast((candidate) => candidate.path === "game.name");

@@ -32,7 +32,7 @@ import { BellowsError, CheckpointError, errnoOf, IoError, ioError, OptionError }
 import type { Iteration } from "./events.js";
 import { isLock, isTakeover, Lock } from "./lock.js";
 import { native, settled, take } from "./native.js";
-import { differences, isPlainObject, type ResolvedOptions, resolveEntries, toEntries } from "./options.js";
+import { differences, isPlainObject, type ResolvedOptions, resolveEntries, storedEntries } from "./options.js";
 import { internals, type SelfPlay } from "./selfplay.js";
 
 /** Options that a resumed run may change: where it computes, not what. (Another precision rounds otherwise, though.) */
@@ -71,7 +71,7 @@ async function readConfig(directory: string): Promise<ResolvedOptions> {
       cause: error,
     });
   }
-  return resolveEntries(toEntries(value, path));
+  return resolveEntries(storedEntries(value, path));
 }
 
 /** How a run ended, as kept in result.json. Paths in it are relative to the directory. */
@@ -240,7 +240,7 @@ export class RunDirectory {
     }
     let options: ResolvedOptions;
     try {
-      options = resolveEntries(toEntries(file.config));
+      options = resolveEntries(storedEntries(file.config, file.path));
     } catch (error) {
       if (!(error instanceof OptionError)) throw error;
       throw corrupt(file.path, `its options are not valid here: ${error.message}`, error.path, error);

@@ -49,6 +49,7 @@ import {
   gameOf,
   type ResolvedOptions,
   type SelfPlayOptions,
+  storedEntries,
   toEntries,
 } from "./options.js";
 import { type ProfileRow, type Roof, toProfile, toRoof } from "./profile.js";
@@ -221,7 +222,7 @@ export class SelfPlay implements AsyncDisposable {
     let run: SelfPlay;
     let valid = false;
     try {
-      const entries = toEntries(file.config, file.path);
+      const entries = storedEntries(file.config, file.path);
       const { threads, device, precision } = args;
       const all = [...entries, ...toEntries({ run: { threads, device, precision } })];
       // Options of the file first: what is wrong there is the file's fault, and later the caller's or this machine's.

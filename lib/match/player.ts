@@ -4,7 +4,7 @@ import { newestCheckpoint } from "../checkpoint.js";
 import { OptionError } from "../errors.js";
 import { GAME_NAMES, type GameName, PLAYER_ROWS, type ReferencePlayer } from "../names.gen.js";
 import type { NativePlayer } from "../native.js";
-import { checkArguments, checkNumber, describe, gameOf, toEntries } from "../options.js";
+import { checkArguments, checkNumber, describe, gameOf, storedEntries, toEntries } from "../options.js";
 import { internals, SelfPlay } from "../selfplay.js";
 
 /** A trained policy: a run in memory, or a checkpoint, policy file or run directory. */
@@ -103,7 +103,7 @@ export class Player {
       refuse("player.path", path, "the name of a file or run directory");
     }
     const file = path === undefined ? null : await newestCheckpoint(path);
-    const entries = toEntries(file ? file.config : run!.options, file?.path);
+    const entries = file ? storedEntries(file.config, file.path) : toEntries(run!.options);
     const game = gameOf(entries);
     const argmax = play === "argmax";
     const how = argmax || temperature === undefined || temperature === 1 ? play : `${play} at ${temperature}`;
