@@ -4,9 +4,10 @@
 //
 //   node bench/reference-pool.mjs                              once: runs/reference-pool
 //   node bench/connect4/seeds.mjs [--seeds 101-105] [--pool runs/reference-pool/pool.json] [--games 400]
-//                                 [--out runs/connect4] [--set PATH=VALUE]... [--no-save]
+//                                 [--out runs/connect4] [--set PATH=VALUE]... [--perfect] [--no-save]
 //
-// Writes bench/results/connect4-seeds.json, from which docs/connect-four.md is made (docs/figures/connect4.mjs). A seed
+// --perfect adds games against the perfect player, which take minutes a seed where his opening book is short. Writes
+// bench/results/connect4-seeds.json, from which docs/connect-four.md is made (docs/figures/connect4.mjs). A seed
 // whose run is in OUT is not trained again. With --set, for trying other options, nothing is saved.
 
 import { spawnSync } from "node:child_process";
@@ -24,6 +25,7 @@ const { values } = parseArgs({
     games: { type: "string", default: "400" },
     out: { type: "string", default: join(root, "runs", "connect4") },
     set: { type: "string", multiple: true, default: [] },
+    perfect: { type: "boolean", default: false },
     "no-save": { type: "boolean", default: false },
   },
 });
@@ -67,18 +69,23 @@ function rate(run, ...argv) {
 }
 
 mkdirSync(values.out, { recursive: true });
+const seeds = Array.from({ length: Number(range[2]) - Number(range[1]) + 1 }, (_, i) => Number(range[1]) + i);
+const folder = (seed) => join(values.out, `seed-${seed}`);
+const sets = values.set.flatMap((set) => ["--set", set]);
+for (const seed of seeds) {
+  if (existsSync(join(folder(seed), "result.json"))) continue;
+  bellows("train", "connect4", "--seed", String(seed), "--out", folder(seed), ...sets);
+}
 const rows = [];
-for (let seed = Number(range[1]); seed <= Number(range[2]); ++seed) {
-  const run = join(values.out, `seed-${seed}`);
-  const sets = values.set.flatMap((set) => ["--set", set]);
-  if (!existsSync(join(run, "result.json")))
-    bellows("train", "connect4", "--seed", String(seed), "--out", run, ...sets);
-  const [result] = bellows("train", "--resume", run).filter(({ type }) => type === "result");
-  const evaluation = bellows("eval", run, "--perfect");
+for (const seed of seeds) {
+  const run = folder(seed);
+  const result = bellows("train", "--resume", run).find(({ type }) => type === "result");
+  const evaluation = bellows("eval", run, ...(values.perfect ? ["--perfect"] : []));
   const pool = rate(run, "--pool", values.pool, "--games", values.games);
   const ladder = rate(run, "--pool", "ladder", "--games", values.games);
   const { judge, versusRandom } = evaluation.find(({ type }) => type === "result");
-  const perfect = evaluation.filter(({ type }) => type === "perfect");
+  const met = evaluation.find(({ type, b }) => type === "match" && b === "perfect");
+  const perfect = met ? { first: met.first, second: met.second } : null;
   const { seconds, games, iterations, weightsHash } = result;
   rows.push({ seed, iterations, games, seconds, weightsHash, judge, versusRandom, perfect, pool, ladder });
   const text = pool.map(({ play, rating, bound }) => `${play} ${(rating ?? bound).toFixed(0)}`).join(", ");

@@ -1,5 +1,5 @@
 // Makes docs/figures/connect4.svg and the tables of docs/connect-four.md from bench/results/connect4-seeds.json
-// (bench/connect4/seeds.mjs) and the studies bench/results/connect4-*.jsonl (`bellows study show NAME --runs --json`).
+// (bench/connect4/seeds.mjs) and the studies bench/results/connect4-*.jsonl (`bellows study show NAME --json`).
 //
 //   npm install --no-save vega vega-lite && node docs/figures/connect4.mjs
 
@@ -128,16 +128,20 @@ const ladder = [
     return `| ${opponent} | ${cells.join(" | ")} |`;
   }),
 ];
-const winners = rows.filter(({ perfect }) => perfect.first.wins > 0).length;
-const every = rows.filter(({ perfect }) => perfect.first.draws + perfect.first.losses === 0).length;
-const perfect = [
-  `The argmax policies against the perfect player, from the empty board, who picks among his best moves at random. ` +
-    `Moving first, ${winners} of ${rows.length} seeds won at least one game, and ${every} won all of theirs.`,
-  "",
-  "| seed | first: won / drawn / lost | second: won / drawn / lost |",
-  "|---:|---:|---:|",
-  ...rows.map(({ seed, perfect: { first, second } }) => `| ${seed} | ${tallyOf([first])} | ${tallyOf([second])} |`),
-];
+const met = rows.filter((row) => row.perfect !== null);
+const won = met.filter((row) => row.perfect.first.wins > 0).length;
+const every = met.filter((row) => row.perfect.first.draws + row.perfect.first.losses === 0).length;
+const perfect =
+  met.length === 0
+    ? ["Games against the perfect player were not played (`--perfect`)."]
+    : [
+        "The argmax policies against the perfect player, from the empty board, who picks among his best moves at random. " +
+          `Moving first, ${won} of ${met.length} seeds won at least one game, and ${every} won all of theirs.`,
+        "",
+        "| seed | first: won / drawn / lost | second: won / drawn / lost |",
+        "|---:|---:|---:|",
+        ...met.map((row) => `| ${row.seed} | ${tallyOf([row.perfect.first])} | ${tallyOf([row.perfect.second])} |`),
+      ];
 
 // ---- ideas ----
 
@@ -150,10 +154,10 @@ function ideas(path) {
   const { spec } = lines.find(({ type }) => type === "study");
   const noise = lines.find(({ type }) => type === "noise");
   const verdicts = lines.filter(({ type }) => type === "verdict").map(({ verdict }) => verdict);
-  const runs = lines.filter(({ type }) => type === "run");
+  const { runs } = lines.find(({ type }) => type === "result");
   const budget = Object.entries(spec.budget).map(([unit, amount]) => `${amount.toExponential(1)} ${unit}`)[0];
   return [
-    `${runs.length} runs of ${budget} each; metric \`${spec.metric.name}\`, gains below ${spec.metric.delta} do not matter. ` +
+    `${runs} runs of ${budget} each; metric \`${spec.metric.name}\`, gains below ${spec.metric.delta} do not matter. ` +
       `The baseline ends at ${figure(noise.floor.mean)}, standard deviation over seeds ${figure(noise.floor.deviation)}.`,
     "",
     "| idea | hypothesis, written before | gain | interval | pairs | verdict |",
