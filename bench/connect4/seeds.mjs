@@ -8,14 +8,15 @@
 //
 // --perfect adds games against the perfect player, which take minutes a seed where his opening book is short. Writes
 // bench/results/connect4-seeds.json, from which docs/connect-four.md is made (docs/figures/connect4.mjs). A seed
-// whose run is in OUT is not trained again. With --set, for trying other options, nothing is saved.
+// whose run is in OUT is not trained again, or goes on. With --set, for trying other options, nothing is saved.
 
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { isDeepStrictEqual, parseArgs } from "node:util";
+import { resolveOptions } from "../../dist/index.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const { values } = parseArgs({
@@ -23,7 +24,7 @@ const { values } = parseArgs({
     seeds: { type: "string", default: "101-105" },
     pool: { type: "string", default: join(root, "runs", "reference-pool", "pool.json") },
     games: { type: "string", default: "400" },
-    out: { type: "string", default: join(root, "runs", "connect4") },
+    out: { type: "string" },
     set: { type: "string", multiple: true, default: [] },
     perfect: { type: "boolean", default: false },
     "no-save": { type: "boolean", default: false },
@@ -34,6 +35,8 @@ if (!range || !existsSync(values.pool)) {
   console.error(range ? `there is no ${values.pool}: see the top of this file` : "--seeds expects FIRST-LAST");
   process.exit(2);
 }
+
+const out = values.out ?? join(root, "runs", values.set.length === 0 ? "connect4" : "connect4-tried");
 
 /** The lines that the command prints with --json. */
 function bellows(...argv) {
@@ -68,13 +71,20 @@ function rate(run, ...argv) {
     }));
 }
 
-mkdirSync(values.out, { recursive: true });
+mkdirSync(out, { recursive: true });
 const seeds = Array.from({ length: Number(range[2]) - Number(range[1]) + 1 }, (_, i) => Number(range[1]) + i);
-const folder = (seed) => join(values.out, `seed-${seed}`);
+const folder = (seed) => join(out, `seed-${seed}`);
 const sets = values.set.flatMap((set) => ["--set", set]);
 for (const seed of seeds) {
-  if (existsSync(join(folder(seed), "result.json"))) continue;
-  bellows("train", "connect4", "--seed", String(seed), "--out", folder(seed), ...sets);
+  const run = folder(seed);
+  const stored = existsSync(join(run, "config.json")) && JSON.parse(readFileSync(join(run, "config.json"), "utf8"));
+  if (stored) {
+    const recipe = resolveOptions({ game: { name: "connect4" }, run: { seed } });
+    if (sets.length === 0 && !isDeepStrictEqual(stored, recipe)) {
+      throw new Error(`${run} is not a run of the recipe; choose another --out`);
+    }
+    bellows("train", "--resume", run);
+  } else bellows("train", "connect4", "--seed", String(seed), "--out", run, ...sets);
 }
 const rows = [];
 for (const seed of seeds) {

@@ -13,7 +13,7 @@ extern "C" {
 
 typedef enum bw_lifetime {
   BW_LIFE_STATE,  // what a checkpoint holds: weights, optimiser moments
-  BW_LIFE_WORK,   // what an iteration writes before it reads
+  BW_LIFE_WORK,   // what a checkpoint does not hold: it is made again, at the start or in each iteration
   BW_LIFE_HOST,   // host memory: counted here, allocated by who plans it
   BW_LIFETIMES
 } bw_lifetime;

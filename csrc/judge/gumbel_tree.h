@@ -7,8 +7,7 @@
 //            where g is Gumbel noise, so that the choice is a sample of an improved policy, or 0: its most probable
 //            move. Without any simulation both are the policy's own.
 //   below    the move with the largest  q + 1.25 p(a) sqrt(1 + visits of all) / (1 + visits(a)), PUCT as AlphaZero has
-//   it
-//            (the paper's Gumbel AlphaZero; its other rule, which follows the improved policy alone, did not see
+//            it (the paper's Gumbel AlphaZero; its other rule, which follows the improved policy alone, did not see
 //            through tic-tac-toe with a net that knows nothing)
 //   q        the mean of what simulations brought back; for moves without visits the mix of the net's value and the
 //            visited moves' q (the paper's equation 33)

@@ -365,7 +365,7 @@ static bw_status read_scores(const bw_safetensors* file, const char* name, int r
     memcpy(&scores[i].points, (const uint8_t*)tensor.data + (size_t)i * 8, 4);
     memcpy(&scores[i].games, (const uint8_t*)tensor.data + (size_t)i * 8 + 4, 4);
     // Rounding may leave a little more points than games.
-    if (scores[i].points > scores[i].games + 1) {
+    if (scores[i].points > scores[i].games + 0.25f) {
       return fail(error, name, "more points than games", "points of games, at most one each");
     }
   }

@@ -509,20 +509,20 @@ bw_status bw_config_check(bw_config* config, bw_error* error) {
                           "names of files when rollout.opponents.pinnedShare is above 0");
   }
 
-  if (config->league_self_share + config->league_exploiter_share > 1) {
+  if (config->league_enabled && config->league_self_share + config->league_exploiter_share > 1) {
     char received[32];
     print_number(config->league_exploiter_share, received, sizeof received);
     return bw_fail_option(error, check_op, "league.exploiterShare", received,
                           "at most 1 together with league.selfShare");
   }
-  if (config->league_min_iterations > config->league_max_iterations) {
+  if (config->league_enabled && config->league_min_iterations > config->league_max_iterations) {
     char received[32];
     print_number((double)config->league_min_iterations, received, sizeof received);
     return bw_fail_option(error, check_op, "league.minIterations", received, "at most league.maxIterations");
   }
 
-  // Games that are not against the policy itself need somebody to meet.
-  if (config->opponents_self_share < 1 && config->opponents_pool < 1) {
+  // Games that are not against the policy itself need somebody to meet; a league has its own.
+  if (!config->league_enabled && config->opponents_self_share < 1 && config->opponents_pool < 1) {
     return bw_fail_option(error, check_op, "rollout.opponents.pool", "0",
                           "at least 1 when rollout.opponents.selfShare is below 1");
   }

@@ -30,7 +30,12 @@ const interval = (values, show) => {
   const { mean, low, high } = overSeeds(values);
   return `${show(mean)} (${show(low)} to ${show(high)})`;
 };
-const rated = (row, where, play) => row[where].find((rating) => rating.play === play);
+function rated(row, where, play) {
+  const rating = row[where].find((candidate) => candidate.play === play);
+  const ends = [rating.rating, rating.sequential, ...rating.interval];
+  if (ends.includes(null)) throw new Error(`seed ${row.seed}, ${play}: a sweep of the ${where} has no rating`);
+  return rating;
+}
 
 // ---- ratings ----
 

@@ -1,5 +1,9 @@
+import { constants } from "node:fs";
+import { access } from "node:fs/promises";
+import { dirname } from "node:path";
 import type { Command } from "commander";
 import { newestCheckpoint, writeAtomic } from "../checkpoint.js";
+import { ioError } from "../errors.js";
 import { atlasText, blunderAtlas } from "../judge/atlas.js";
 import { type Blunder, findBlunders } from "../judge/blunders.js";
 import { connect4Positions } from "../judge/positions.js";
@@ -10,7 +14,7 @@ import type { Context } from "./context.js";
 import { integer, type LoadFlags, loadArguments } from "./load.js";
 import { usage } from "./output.js";
 import { Counter } from "./progress.js";
-import { byColour, emitMatch, rateCheckpoint } from "./rate.js";
+import { byColour, emitMatch, poolOf, rateCheckpoint } from "./rate.js";
 import { count, evaluationText, table } from "./report.js";
 
 interface EvalFlags extends LoadFlags {
@@ -71,14 +75,16 @@ async function evaluate(path: string, flags: EvalFlags, context: Context): Promi
       if (flags[flag] === undefined || game === "connect4") continue;
       throw usage(`--${flag} is for connect4, and the checkpoint of ${game}`, `--${flag}`, game, "connect4");
     }
+    const pool = flags.pool === undefined ? null : await poolOf(flags.pool, game);
+    if (flags.atlas !== undefined) await checkFolder(flags.atlas);
     const evaluation = await run.evaluate();
     const { iteration, games: trained } = await run.counters();
     output.text(`${file.path}: ${game}, iteration ${iteration}\n\n${evaluationText(evaluation)}`);
     if (evaluation.judge) await reportWorst(run, worst, context);
     const how = { game, games, seed, threads: load.threads ?? 0 };
-    if (flags.pool !== undefined) {
+    if (pool) {
       output.text("\n");
-      await rateCheckpoint(file.path, flags.pool, how, context);
+      await rateCheckpoint(file.path, pool, how, context);
     }
     if (flags.perfect) await meetPerfect(run, file.path, seed, load.threads, context);
     if (flags.atlas !== undefined) await writeAtlas(run, flags.atlas, { games, seed, threads: load.threads }, context);
@@ -123,6 +129,15 @@ async function reportWorst(run: SelfPlay, most: number, { output }: Context): Pr
     );
   }
   for (const blunder of worst) await output.emit({ type: "blunder", ...blunder });
+}
+
+/** So that a wrong name is not found after minutes of work. */
+async function checkFolder(path: string): Promise<void> {
+  try {
+    await access(dirname(path), constants.W_OK);
+  } catch (error) {
+    throw ioError(error, path, "cannot write the atlas");
+  }
 }
 
 async function meetPerfect(

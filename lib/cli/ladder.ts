@@ -4,15 +4,18 @@ import { Player } from "../match/player.js";
 import { ladderPath, type Pool, readPool } from "../match/pool.js";
 import { rateOnPool } from "../match/rate-on-pool.js";
 import type { GameName } from "../names.gen.js";
+import type { PlayerRating } from "../ratings/bradley-terry.js";
 import type { SelfPlay } from "../selfplay.js";
+import { ratingText } from "./report.js";
 
 /** Against each player of the ladder, half of them with either colour: about a second for all. */
 const GAMES = 20;
 
 /** A policy's place among the players of the ladder; random play is at 1000. */
 export interface LadderRating {
-  /** Null where it won or lost everything; `bound` says then where its rating begins or ends. */
+  /** Null where it won or lost everything: `standing` and `bound` then say where its rating begins or ends. */
   readonly rating: number | null;
+  readonly standing: PlayerRating["standing"];
   readonly bound: number | null;
   /** 95%, of these games. */
   readonly interval: readonly [number, number] | null;
@@ -38,11 +41,16 @@ export class Ladder {
     const { seed, threads } = run.options.run;
     const rate = async (play: "argmax" | "sampled"): Promise<LadderRating> => {
       const player = await Player.load({ kind: "policy", run, play, name: play });
-      const { rating, bound, interval } = await rateOnPool(player, this.#pool, { games: GAMES, seed, threads, signal });
-      const finite = Number.isFinite(rating);
+      const { rating, standing, bound, interval } = await rateOnPool(player, this.#pool, {
+        games: GAMES,
+        seed,
+        threads,
+        signal,
+      });
       return {
-        rating: finite ? rating : null,
-        bound: finite ? null : bound,
+        rating: Number.isFinite(rating) ? rating : null,
+        standing,
+        bound,
         interval: interval?.every(Number.isFinite) ? [interval[0], interval[1]] : null,
       };
     };
@@ -50,13 +58,12 @@ export class Ladder {
   }
 }
 
-function ratingText({ rating, bound, interval }: LadderRating): string {
-  if (rating === null) return bound === null ? "?" : `beyond ${bound.toFixed(0)}`;
+function placeText({ interval, ...rating }: LadderRating): string {
   const half = interval === null ? "" : ` +-${((interval[1] - interval[0]) / 2).toFixed(0)}`;
-  return `${rating.toFixed(0)}${half}`;
+  return `${ratingText(rating)}${half}`;
 }
 
 /** Ratings in a line. */
 export function ladderText({ argmax, sampled }: LadderRatings): string {
-  return `rating ${ratingText(argmax)} argmax, ${ratingText(sampled)} sampled`;
+  return `rating ${placeText(argmax)} argmax, ${placeText(sampled)} sampled`;
 }

@@ -2,7 +2,7 @@ import { createInterface } from "node:readline";
 import type { Command } from "commander";
 import { newestCheckpoint } from "../checkpoint.js";
 import type { PositionPolicy } from "../events.js";
-import { playMatch } from "../match/match.js";
+import { type MatchArguments, playMatch } from "../match/match.js";
 import { MAX_SIMULATIONS, Player } from "../match/player.js";
 import { GAME_TITLES } from "../names.gen.js";
 import { type NativePosition, native, take } from "../native.js";
@@ -53,7 +53,8 @@ async function play(path: string, flags: PlayFlags, context: Context): Promise<v
   const simulations =
     flags.simulations === undefined ? 0 : integer("--simulations", flags.simulations, 0, MAX_SIMULATIONS);
   const file = await newestCheckpoint(path, (error) => output.warn(error.message));
-  const run = await SelfPlay.load(file.path, { ...loadArguments(flags), opponents: false });
+  const load = loadArguments(flags);
+  const run = await SelfPlay.load(file.path, { ...load, opponents: false });
   const { name } = run.options.game;
   const how = flags.sample ? "sampled" : "argmax";
   const searcher = simulations === 0 ? null : await Player.load({ kind: "policy", run, play: how, simulations });
@@ -84,7 +85,7 @@ async function play(path: string, flags: PlayFlags, context: Context): Promise<v
         moves = next;
       } else {
         const symbol = searcher
-          ? await searched(searcher, moves, position.ply)
+          ? await searched(searcher, moves, position.ply, { threads: load.threads, signal: context.signal })
           : choose(await run.policy(moves), position, flags.sample ?? false);
         output.text(`The policy plays ${symbol}.\n`);
         await output.emit({ type: "move", by: "policy", move: symbol });
@@ -152,9 +153,14 @@ async function ask(
 }
 
 /** The player's move after searching: the first one of a game from there, of two games the one in its seat. */
-async function searched(player: Player, moves: string, ply: number): Promise<string> {
+async function searched(
+  player: Player,
+  moves: string,
+  ply: number,
+  how: Pick<MatchArguments, "threads" | "signal">,
+): Promise<string> {
   const seed = Math.floor(Math.random() * 2 ** 32);
-  const { games } = await playMatch(player, { kind: "random" }, { openings: [moves], games: 2, seed });
+  const { games } = await playMatch(player, { kind: "random" }, { ...how, openings: [moves], games: 2, seed });
   return games[ply % 2]!.moves[0]!;
 }
 

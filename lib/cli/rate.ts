@@ -15,7 +15,7 @@ import { sequentialElo } from "../ratings/sequential.js";
 import type { Context } from "./context.js";
 import { integer } from "./load.js";
 import { usage } from "./output.js";
-import { table } from "./report.js";
+import { ratingText, table } from "./report.js";
 
 interface RateFlags {
   readonly game?: string;
@@ -107,10 +107,9 @@ async function rate(texts: readonly string[], flags: RateFlags, context: Context
   const players = await playersOf(texts, simulations);
   const file = flags.pool === undefined || flags.pool === LADDER ? null : await readPool(flags.pool);
   const game = gameOf(players, flags.game, file);
-  const pool = flags.pool === LADDER ? await readPool(ladderPath(game)) : file;
+  const pool = flags.pool === LADDER ? await poolOf(LADDER, game) : file;
   const plies = flags.plies === undefined ? (pool?.plies ?? 0) : integer("--plies", flags.plies, 0, 64);
-  const openings = openingsOf({ game, plies, games, seed });
-  const how: How = { game, openings, plies, games, seed, threads, draws: flags.draws, context };
+  const how: How = { game, plies, games, seed, threads, draws: flags.draws, context };
   if (!pool) await tournament(players, how, flags.save);
   else if (flags.save !== undefined)
     throw usage("--save and --pool exclude each other", "--save", flags.save, "one of them");
@@ -120,36 +119,29 @@ async function rate(texts: readonly string[], flags: RateFlags, context: Context
   }
 }
 
-/**
- * Rates a checkpoint's two players against a pool, for `bellows eval`.
- *
- * @param name - a file, or `ladder`
- */
+/** A pool by what --pool says: a file, or `ladder`. */
+export function poolOf(name: string, game: GameName): Promise<Pool> {
+  return readPool(name === LADDER ? ladderPath(game) : name);
+}
+
+/** Rates a checkpoint's two players against a pool, for `bellows eval`. */
 export async function rateCheckpoint(
   path: string,
-  name: string,
+  pool: Pool,
   args: Pick<How, "game" | "games" | "seed" | "threads">,
   context: Context,
 ): Promise<void> {
-  const pool = await readPool(name === LADDER ? ladderPath(args.game) : name);
-  const { plies } = pool;
-  const openings = openingsOf({ ...args, plies });
-  await againstPool(await playersOf([path]), pool, { ...args, openings, plies, draws: "half", context });
+  await againstPool(await playersOf([path]), pool, { ...args, plies: pool.plies, draws: "half", context });
 }
 
 interface How {
   readonly game: GameName;
-  readonly openings: readonly string[];
   readonly plies: number;
   readonly games: number;
   readonly seed: number;
   readonly threads: number;
   readonly draws: "half" | "davidson";
   readonly context: Context;
-}
-
-function openingsOf({ game, plies, games, seed }: Pick<How, "game" | "plies" | "games" | "seed">): string[] {
-  return plies === 0 ? [""] : randomOpenings({ game, plies, count: games / 2, seed });
 }
 
 /** simulations: of a search that policies are rated with as well; 0: none. */
@@ -300,7 +292,8 @@ function opponentRow(match: MatchResult, met: Encounter, rating: number): string
 
 // ---- what both print ----
 
-function argumentsOf({ game, openings, games, seed, threads, context }: How) {
+function argumentsOf({ game, plies, games, seed, threads, context }: How) {
+  const openings = plies === 0 ? [""] : randomOpenings({ game, plies, count: games / 2, seed });
   return { game, openings, games, seed, threads, signal: context.signal };
 }
 
@@ -329,12 +322,6 @@ function ratingLine(rating: PlayerRating, interval: RatingInterval | undefined, 
     interval: interval && !fixed ? interval.map(finite) : null,
     ...(play === null ? {} : { play, simulations }),
   };
-}
-
-function ratingText({ rating, standing, bound }: PlayerRating): string {
-  if (standing === "atLeast") return `>= ${bound?.toFixed(0) ?? "?"}`;
-  if (standing === "atMost") return `<= ${bound?.toFixed(0) ?? "?"}`;
-  return standing === "undetermined" ? "?" : rating.toFixed(0);
 }
 
 function intervalText(interval: RatingInterval | undefined): string {

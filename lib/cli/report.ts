@@ -4,6 +4,7 @@ import type { Evaluation, Exploit, SeatShares } from "../events.js";
 import type { Judgement, MistakeShare, Mistakes, PlayJudgement } from "../judge/judgement.js";
 import { PLY_BANDS } from "../judge/positions.js";
 import type { ProfileRow } from "../profile.js";
+import type { PlayerRating } from "../ratings/bradley-terry.js";
 
 const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 
@@ -45,6 +46,17 @@ export function table(rows: readonly (readonly string[])[], indent = "  "): stri
       return `${indent}${cells.join("   ").trimEnd()}\n`;
     })
     .join("");
+}
+
+/** A rating, or where it ends. */
+export function ratingText({
+  rating,
+  standing,
+  bound,
+}: Pick<PlayerRating, "standing" | "bound"> & { readonly rating: number | null }): string {
+  if (standing === "atLeast") return `>= ${bound?.toFixed(0) ?? "?"}`;
+  if (standing === "atMost") return `<= ${bound?.toFixed(0) ?? "?"}`;
+  return standing === "undetermined" || rating === null ? "?" : rating.toFixed(0);
 }
 
 function figure(value: number): string {

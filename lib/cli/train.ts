@@ -52,7 +52,10 @@ export function registerTrain(program: Command, context: Context): void {
     .option("--precision <name>", "fp32 or bf16 (run.precision)")
     .option("--league", "train a league: a main agent and two exploiters (league.enabled)")
     .option("--set <path=value>", "an option from the table below; repeatable", collect)
-    .option("--config <file>", "a JSON file of options; a run's config.json is one")
+    .option(
+      "--config <file>",
+      "a JSON file of options, such as a run's config.json; what it leaves out is as the game's recipe has it",
+    )
     .option("--out <dir>", "directory of the run: new or empty; default runs/GAME-sSEED-TIME")
     .option("--resume <dir>", "go on with the run in this directory, exactly as if it had never stopped")
     .option("--profile <file>", "write what each thread did when, for ui.perfetto.dev; compressed if it ends in .gz")

@@ -36,7 +36,7 @@ export interface BlunderCluster {
 }
 
 export interface Atlas {
-  /** Different positions of games in which the agent was asked. */
+  /** Different positions that were looked at: those of its games, whoever was to move, and the committed ones. */
   readonly positions: number;
   /** The largest first. */
   readonly clusters: readonly BlunderCluster[];
@@ -152,7 +152,7 @@ export async function blunderAtlas(run: SelfPlay, args: AtlasArguments = {}): Pr
   } finally {
     await solver.close();
   }
-  return { positions: asked.length, clusters: clusterBlunders(blunders) };
+  return { positions: asked.length + committed.length, clusters: clusterBlunders(blunders) };
 }
 
 /** An atlas as a file of start positions: moves, and behind # what was played and what was best. */

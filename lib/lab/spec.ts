@@ -4,6 +4,7 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { OptionError } from "../errors.js";
+import { OPTION_ROWS } from "../index.js";
 import { selfPlayOptions } from "./objectives/selfplay.js";
 import type { Budget, Config, Limits, Metric, ObjectiveSource } from "./task.js";
 
@@ -282,6 +283,21 @@ export function merged(base: Config, change: Config): Config {
     result[key] = isObject(below) && isObject(value) ? merged(below, value) : value;
   }
   return result;
+}
+
+/**
+ * A config as it was stored in full, maybe by an earlier version: options that it did not know have their general default,
+ * under which nothing changes, whatever a game's recipe says today.
+ */
+export function completed(objective: Spec["objective"], config: Config): Config {
+  if (objective !== "selfplay") return config;
+  // The game is there, and seed and length are the run's.
+  const others = ["game.name", "run.seed", "run.iterations", "run.minutes"];
+  const rows = OPTION_ROWS.filter(({ path }) => !others.includes(path));
+  const defaults = rows.map((row) =>
+    row.path.split(".").reduceRight<unknown>((value, name) => ({ [name]: value }), row.default),
+  );
+  return [...(defaults as Config[]), config].reduce(merged, {});
 }
 
 /**

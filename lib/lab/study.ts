@@ -20,6 +20,7 @@ import { type Comparison, noiseRuns, type RunId, type RunRecord, wantedRuns } fr
 import {
   BASELINE,
   canonical,
+  completed,
   hashOf,
   type ProposalSpec,
   resolveProposal,
@@ -423,7 +424,7 @@ export class Study implements Disposable {
     const job: Job = { claim, abort, reports: [], done: Promise.resolve() };
     const { metric, budget, limits, objective } = this.spec;
     const task = {
-      config: arm.config,
+      config: completed(objective, arm.config),
       seed: claim.seed,
       budget,
       metric: { name: metric.name, goal: metric.goal, summary: metric.summary },

@@ -1,5 +1,6 @@
 // One player rated by games against the members of a pool, whose ratings stay.
 
+import { OptionError } from "../errors.js";
 import { checkArguments, checkNumber } from "../options.js";
 import { bootstrapRatings, type RatingInterval } from "../ratings/bootstrap.js";
 import { bradleyTerry, type PlayerRating } from "../ratings/bradley-terry.js";
@@ -34,6 +35,12 @@ export interface PoolRatingArguments extends Omit<MatchArguments, "game" | "open
   readonly onMatch?: ((match: MatchResult) => void | Promise<void>) | undefined;
 }
 
+/** Two policies are the same by file and how they play, whatever they are called; other players by name. */
+function same(a: Player, b: Player): boolean {
+  if (a.source === null || b.source === null) return a.name === b.name && a.source === b.source;
+  return a.source === b.source && a.play === b.play && a.simulations === b.simulations;
+}
+
 /**
  * Rates a player; if it is a member itself, by the others.
  *
@@ -46,7 +53,15 @@ export async function rateOnPool(
 ): Promise<PoolRating> {
   const keys = ["games", "plies", "draws", "firstMatch", "onMatch", "seed", "threads", "signal", "onProgress"];
   checkArguments(args, "rating", keys);
-  checkNumber(args.games / 2, "rating.games / 2", 1, 1e6, true);
+  checkNumber(args.games, "rating.games", 2, 1e6, true);
+  if (args.games % 2 !== 0) {
+    throw new OptionError(`rating.games is ${args.games}; it must be even`, {
+      op: "rating",
+      path: "rating.games",
+      received: String(args.games),
+      expected: "an even number: half of the games with either colour",
+    });
+  }
   checkNumber(args.plies, "rating.plies", 0, 64, true);
   checkNumber(args.seed, "rating.seed", 0, Number.MAX_SAFE_INTEGER, true);
   checkNumber(args.firstMatch, "rating.firstMatch", 0, Number.MAX_SAFE_INTEGER, true);
@@ -56,7 +71,7 @@ export async function rateOnPool(
   const openings = plies === 0 ? [""] : randomOpenings({ game, plies, count: games / 2, seed });
   const opponents: { member: PoolMember; match: MatchResult; met: Encounter }[] = [];
   for (const member of pool.members) {
-    if (member.player.name === player.name) continue;
+    if (same(member.player, player)) continue;
     const number = firstMatch + opponents.length;
     const match = await playMatch(player, member.player, {
       ...how,

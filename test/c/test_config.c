@@ -393,8 +393,12 @@ static void test_rules(void) {
   config.opponents_self_share = 1;
   CHECK(bw_config_check(&config, &error) == BW_OK);
 
+  // A league's options count while there is one, and then those of the pool that it replaces do not.
   config = connect4();
   config.league_self_share = 0.9;
+  CHECK(bw_config_check(&config, &error) == BW_OK);
+  config.league_enabled = true;
+  config.opponents_self_share = 0.5;
   CHECK(bw_config_check(&config, &error) == BW_OPTION && strcmp(error.path, "league.exploiterShare") == 0);
   config.league_exploiter_share = 0.1;
   CHECK(bw_config_check(&config, &error) == BW_OK);

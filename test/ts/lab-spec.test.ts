@@ -1,8 +1,12 @@
 // What a study's file may say, what it means, and how what is wrong with it is named.
 
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { OptionError } from "../../lib/index.js";
 import { resolveSpec, studySchema } from "../../lib/lab/index.js";
+import { completed } from "../../lib/lab/spec.js";
+import { root } from "./cli.js";
 
 const valid = () => ({
   name: "lr",
@@ -120,4 +124,26 @@ describe("a study's file", () => {
       required: expect.arrayContaining(["name", "metric", "budget"]),
     });
   });
+});
+
+test.each(["examples/studies/tictactoe.json", "bench/connect4/screen.json", "bench/connect4/league.json"])(
+  "%s can be run",
+  (path) => {
+    const { proposals } = resolveSpec(JSON.parse(readFileSync(join(root, path), "utf8")));
+    expect(Object.keys(proposals).length).toBeGreaterThan(0);
+  },
+);
+
+test("an option that a stored config does not know has its general default, not that of a recipe", () => {
+  const { config } = resolveSpec({
+    ...valid(),
+    baseline: { config: { game: { name: "connect4" } } },
+    proposals: {},
+  }).baseline;
+  const { net, ...rest } = config as { net: { observation?: string; width: number } };
+  expect(net.observation).toBe("threats"); // today's recipe
+  const { observation: _, ...earlier } = net;
+  const old = completed("selfplay", { ...rest, net: earlier }) as { net: unknown; run: object };
+  expect(old).toEqual({ ...config, net: { ...net, observation: "stones" } });
+  expect(completed({ module: "x.mjs" }, { any: 1 })).toEqual({ any: 1 });
 });
