@@ -68,7 +68,7 @@ const plants = [
       [
         "csrc/train/collect.c",
         "        if (opponent > 0) move(run, play, other, listed, 1, &moved[1]);",
-        "        static int turn;\n        if (opponent > 0) bw_opponents_load(run, turn++ % run->member_count);\n        if (opponent > 0) move(run, play, other, listed, 1, &moved[1]);",
+        "        static int turn;\n        if (opponent > 0) bw_opponents_load(run, bw_opponents_weights(run, turn++ % run->member_count));\n        if (opponent > 0) move(run, play, other, listed, 1, &moved[1]);",
       ],
     ],
   },
