@@ -107,7 +107,7 @@ if (!values["no-save"] && values.set.length === 0) {
   const commit = spawnSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root, encoding: "utf8" }).stdout.trim();
   const machine = `${cpus()[0]?.model.trim()}, ${availableParallelism()} cores`;
   const { about } = JSON.parse(readFileSync(values.pool, "utf8"));
-  const command = `node bench/connect4/seeds.mjs --seeds ${values.seeds} --games ${values.games}`;
+  const command = `node bench/connect4/seeds.mjs --seeds ${values.seeds} --games ${values.games}${values.perfect ? " --perfect" : ""}`;
   const file = join(root, "bench", "results", "connect4-seeds.json");
   writeFileSync(
     file,
