@@ -124,6 +124,8 @@ typedef struct bw_game_setup {
   uint8_t mirrored;     // the game is played reflected
   uint8_t opening;      // random plies before the first decision
   uint8_t start;        // the game starts from a position of its own, without an opening
+  uint8_t deviation;    // plies on the board before which one side's moves may be random, and no move is trained
+  uint8_t deviator;     // whose: 0 the first player's, 1 the second's
 } bw_game_setup;
 
 enum { BW_OUTCOME_ONGOING = 0, BW_OUTCOME_FIRST = 1, BW_OUTCOME_SECOND = 2, BW_OUTCOME_DRAW = 3 };
@@ -134,7 +136,7 @@ typedef struct bw_rollout_buffers {
   bw_ref setups;    // bw_game_setup [games]
   bw_ref states;    // game state [games]
   bw_ref outcomes;  // i32 [games], BW_OUTCOME_*
-  bw_ref plies;     // i32 [games], moves made by policies (openings not counted)
+  bw_ref plies;     // i32 [games], moves made by policies (openings and deviations not counted)
   bw_ref counts;    // i32 [games], records
   // records, [games * max_plies]
   bw_ref record_states;      // game state as the policy saw it
@@ -196,7 +198,9 @@ typedef struct bw_rollout_encode_args {
 // head[*][actions + 1]: logits, then the value (wdl != 0: [actions + 3], logits, then those of win, draw and loss, and
 // the value is p(win) - p(loss) + draw_value p(draw)); row i's is number row_heads[i]. uniform != 0 ignores head and
 // draws uniformly. argmax != 0 takes the most probable action instead of sampling. What is recorded is the
-// log-probability at temperature 1: record only with temperature 1.
+// log-probability at temperature 1: record only with temperature 1. As long as fewer than setup.deviation stones are on
+// the board, each move of setup.deviator is with the chance deviation_random a uniformly random one, and nothing is
+// recorded; a move that would end the game ends this instead, and becomes the policy's.
 typedef struct bw_rollout_act_args {
   int game;
   bw_rollout_buffers rollout;
@@ -210,6 +214,7 @@ typedef struct bw_rollout_act_args {
   double draw_value;
   int record_policy;
   int keep_moves;
+  double deviation_random;
 } bw_rollout_act_args;
 
 // One minibatch: row i is the record at slot order[i]. features as in rollout_encode, and the loss's inputs,

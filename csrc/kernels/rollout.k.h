@@ -110,6 +110,27 @@ GAME_KERNEL(rollout_encode) {
   }
 }
 
+// True while the game's first moves are a deviation (bw_game_setup), to which this one, *action by the policy, belongs;
+// *action may then become a random one.
+BW_INLINE int GAME(deviate)(const GAME(state) * state, const bw_game_setup* setup, uint64_t seed, double chance,
+                            int* action) {
+  const int ply = GAME(ply)(state);
+  if (ply >= setup->deviation) return 0;
+  int candidate = *action;
+  if ((ply & 1) == setup->deviator) {
+    const bw_random4 random = bw_philox(seed, BW_STREAM_OPENING, setup->number, (uint32_t)ply);
+    const uint32_t mask = GAME(legal)(state);
+    if ((double)bw_uniform(random.v[0]) < chance) {
+      candidate = bw_nth_action(mask, bw_below(random.v[1], bw_count_actions(mask)));
+    }
+  }
+  GAME(state) next = *state;
+  GAME(play)(&next, candidate);
+  if (GAME(result)(&next) != BW_ONGOING) return 0;
+  *action = candidate;
+  return 1;
+}
+
 GAME_KERNEL(rollout_act) {
   IN_AT(bw_game_setup, setups, args->rollout.setups);
   OUT_AT(GAME(state), states, args->rollout.states);
@@ -138,7 +159,7 @@ GAME_KERNEL(rollout_act) {
     const uint32_t mask = GAME(legal)(&seen);
     const uint32_t word = bw_philox(args->seed, BW_STREAM_ACTION, setup.number, (uint32_t)ply).v[0];
 
-    int action;
+    int action, deviates = 0;
     if (args->uniform) {
       action = bw_nth_action(mask, bw_below(word, bw_count_actions(mask)));
     } else {
@@ -148,7 +169,8 @@ GAME_KERNEL(rollout_act) {
       const real log_sum = bw_masked_softmax(logits, mask, actions, (real)(1 / args->temperature), probabilities, &max);
       action = args->argmax ? bw_most_probable(probabilities, mask, actions)
                             : bw_sample(probabilities, mask, actions, bw_uniform(word));
-      if (args->record && (setup.record_both || player == setup.seat)) {
+      deviates = plies[g] == 0 && GAME(deviate)(&seen, &setup, args->seed, args->deviation_random, &action);
+      if (args->record && !deviates && (setup.record_both || player == setup.seat)) {
         const int64_t slot = g * args->max_plies + counts[g]++;
         record_states[slot] = seen;
         record_actions[slot] = action;
@@ -173,7 +195,7 @@ GAME_KERNEL(rollout_act) {
     const int played = setup.mirrored ? GAME(mirror_action)(action) : action;
     if (args->keep_moves) moves[g * args->max_plies + ply] = (uint8_t)(played + 1);
     GAME(play)(&states[g], played);
-    plies[g] += 1;
+    plies[g] += !deviates;
     const int result = GAME(result)(&states[g]);
     if (result == BW_WON) outcomes[g] = player == 0 ? BW_OUTCOME_FIRST : BW_OUTCOME_SECOND;
     if (result == BW_DRAWN) outcomes[g] = BW_OUTCOME_DRAW;

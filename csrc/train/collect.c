@@ -31,7 +31,11 @@ void bw_collect_setups(bw_run* run) {
     setup->mirrored = (uint8_t)(c->rollout_mirror && (how.v[2] >> 30 & 1));
     setup->record_both = (uint8_t)(setup->opponent == 0 && c->opponents_learn == BW_LEARN_BOTH);
     if (bw_starts_used(c)) bw_starts_draw(run, g, opening.v[2], opening.v[3]);
-    if (!setup->start && (double)bw_uniform(opening.v[0]) < c->rollout_openings_share) {
+    const bw_random4 deviation = bw_philox(seed, BW_STREAM_GAME, number, 2);
+    if (!setup->start && (double)bw_uniform(deviation.v[0]) < c->deviations_share) {
+      setup->deviation = (uint8_t)(1 + bw_below(deviation.v[1], (uint32_t)c->deviations_plies));
+      setup->deviator = (uint8_t)(deviation.v[2] >> 31);
+    } else if (!setup->start && (double)bw_uniform(opening.v[0]) < c->rollout_openings_share) {
       setup->opening = (uint8_t)bw_below(opening.v[1], (uint32_t)c->rollout_openings_plies + 1);
     }
   }
@@ -71,7 +75,8 @@ static void move(bw_run* run, const bw_play* play, mover by, int64_t listed, int
             .rows = rows, .max_plies = run->game->max_plies, .temperature = policy == 0 ? 1 : c->opponents_temperature,
             .uniform = uniform, .argmax = policy == 0 && play->argmax, .record = policy == 0 && play->record,
             .wdl = !uniform && by.net->layout->shape.wdl, .draw_value = run->layout.shape.draw_value,
-            .record_policy = c->ppo_kl_coef > 0, .keep_moves = play->record && bw_starts_kept(c));
+            .record_policy = c->ppo_kl_coef > 0, .keep_moves = play->record && bw_starts_kept(c),
+            .deviation_random = c->deviations_random);
 }
 
 bw_status bw_collect_play(bw_run* run, const bw_play* play, bw_error* error) {

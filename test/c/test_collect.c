@@ -65,6 +65,7 @@ static void test_batching(const char* game, const char* kind) {
                                      {"rollout.opponents.selfShare", "0.5"},
                                      {"rollout.opponents.every", "1"},
                                      {"rollout.mirror", "true"},
+                                     {"rollout.deviations.share", "0.3"},
                                      {NULL, NULL}};
       const bw_config config = test_config(game, options);
       bw_device* device = test_cpu(threads);
@@ -215,6 +216,84 @@ static void test_records(const char* game, const char* learn, const char* self_s
   bw_device_destroy(device);
 }
 
+// Deviations: the board's stones up to the first record are there by the policy's own moves, but for those of the side
+// that deviates, which are random as often as the option says; nothing is recorded before, everything after.
+static void test_deviations(const char* learn, const char* self_share) {
+  enum { GAMES = 1000, PLIES = 12 };
+  const test_option options[] = {{"rollout.deviations.share", "0.5"},
+                                 {"rollout.deviations.plies", "12"},
+                                 {"rollout.deviations.random", "0.4"},
+                                 {"rollout.starts.share", "0.2"},  // for the moves
+                                 {"rollout.openings.share", "0"},
+                                 {"rollout.opponents.learn", learn},
+                                 {"rollout.opponents.pool", "1"},
+                                 {"rollout.opponents.selfShare", self_share},
+                                 {"rollout.mirror", "true"},
+                                 {"rollout.games", "1000"},
+                                 {NULL, NULL}};
+  const bw_config config = test_config("connect4", options);
+  bw_device* device = test_cpu(2);
+  bw_run* run = test_run(&config, device);
+  play(run);
+  records r = fetch_records(run);
+  const bw_game* rules = run->game;
+  uint8_t* moves = fetch(run, run->rollout.moves, (size_t)GAMES * 42);
+  int32_t* plies = fetch(run, run->rollout.plies, (size_t)GAMES * 4);
+  int64_t deviated = 0, shorter = 0, made = 0, as_policy = 0, of_deviator = 0, changed = 0, lengths[PLIES + 1] = {0};
+  for (int64_t g = 0; g < GAMES; ++g) {
+    const bw_game_setup* setup = &run->setups[g];
+    CHECK(setup->deviation <= PLIES && setup->deviator <= 1 && !setup->start);
+    ++lengths[setup->deviation];
+    deviated += setup->deviation > 0;
+    int end = 0;
+    while (end < 42 && moves[g * 42 + end]) ++end;
+    const int before = end - plies[g];  // plies of the deviation
+    CHECK(before <= setup->deviation && plies[g] >= 1);
+    if (setup->record_both) CHECK_EQ_INT(r.counts[g], plies[g]);
+    shorter += before < setup->deviation;
+    if (before < setup->deviation) CHECK(before >= 6);  // where a move would have ended the game
+    if (r.counts[g] > 0) {
+      const void* first = r.states + (size_t)(g * 42) * rules->state_bytes;
+      CHECK(rules->ply(first) == before || (!setup->record_both && rules->ply(first) == before + 1));
+    }
+    // Both nets are the initial one, so each move is known but for the random ones.
+    unsigned char state[64] = {0};
+    rules->init(state);
+    for (int ply = 0; ply < before; ++ply) {
+      unsigned char seen[64];
+      memcpy(seen, state, sizeof seen);
+      if (setup->mirrored) rules->mirror(seen);
+      float head[8], p[BW_MAX_ACTIONS], max;
+      REQUIRE(bw_run_infer(run, seen, 1, head, NULL) == BW_OK);
+      const uint32_t mask = rules->legal(seen);
+      bw_masked_softmax(head, mask, 7, 1, p, &max);
+      const uint32_t word = bw_philox((uint64_t)config.run_seed, BW_STREAM_ACTION, setup->number, (uint32_t)ply).v[0];
+      int policy = bw_sample(p, mask, 7, bw_uniform(word));
+      if (setup->mirrored) policy = rules->mirror_action(policy);
+      const int played = moves[g * 42 + ply] - 1;
+      if (ply % 2 == setup->deviator) {
+        ++of_deviator;
+        changed += played != policy;
+      } else {
+        ++made;
+        as_policy += played == policy;
+      }
+      rules->play(state, played);
+    }
+  }
+  CHECK_MSG(deviated > 440 && deviated < 560, "%lld deviated", (long long)deviated);
+  for (int length = 1; length <= PLIES; ++length) CHECK(lengths[length] > 15 && lengths[length] < 75);
+  CHECK(shorter > 0 && shorter < 100);
+  CHECK_EQ_INT(made, as_policy);
+  const double share = (double)changed / (double)of_deviator;  // 0.4, less the random moves that the policy makes too
+  CHECK_MSG(share > 0.29 && share < 0.4, "%.3f of the deviator's moves", share);
+  free(moves);
+  free(plies);
+  free_records(&r);
+  bw_run_destroy(run);
+  bw_device_destroy(device);
+}
+
 static float* fetch_wdl(bw_run* run) {
   const size_t slots = (size_t)run->config.rollout_games * (size_t)run->game->max_plies;
   return fetch(run, run->rollout.record_wdl, 3 * slots * sizeof(float));
@@ -358,7 +437,8 @@ static void test_lost_starts(const char* game, const char* learn, const char* se
                                  {"rollout.starts.file", "starts"}, {"rollout.starts.threshold", "-0.05"},
                                  {"rollout.mirror", "true"},        {"rollout.opponents.learn", learn},
                                  {"rollout.opponents.pool", "2"},   {"rollout.opponents.selfShare", self_share},
-                                 {"rollout.games", "100"},          {NULL, NULL}};
+                                 {"rollout.games", "100"},          {"rollout.deviations.share", "0.3"},
+                                 {"rollout.deviations.plies", "6"}, {NULL, NULL}};
   const bw_config config = test_config(game, options);
   bw_device* device = test_cpu(2);
   bw_run* run = test_run(&config, device);
@@ -550,6 +630,9 @@ int main(void) {
   test_records("tictactoe", "agent", "1");
   test_records("connect4", "both", "0");
   test_records("connect4", "both", "0.25");
+  test_deviations("both", "1");
+  test_deviations("agent", "1");
+  test_deviations("both", "0");
   test_gae("ply", "both", "1", "0", "scalar");
   test_gae("player", "both", "1", "0.5", "scalar");
   test_gae("player", "agent", "0", "0.5", "scalar");

@@ -672,6 +672,8 @@ static bw_ref random_setups(const bw_game* game, int64_t games) {
     setups[g].mirrored = (uint8_t)random_below(2);
     setups[g].opening = (uint8_t)random_below(game->max_plies + 3);
     setups[g].start = random_below(4) == 0;
+    setups[g].deviation = (uint8_t)(random_below(2) * random_below(game->max_plies + 3));
+    setups[g].deviator = (uint8_t)random_below(2);
   }
   return ref;
 }
@@ -898,11 +900,13 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
   const bw_game_setup* setups = raw_values(rollout.setups);
   char* states = raw_values(rollout.states);
   for (int64_t g = 0; g < games; ++g) {
-    int_values(rollout.plies)[g] = (int32_t)random_below(game->ply(states + g * state_bytes) + 1);
+    int_values(rollout.plies)[g] = (int32_t)(random_below(game->ply(states + g * state_bytes) + 1) * random_below(2));
     int_values(rollout.counts)[g] = (int32_t)random_below(int_values(rollout.plies)[g] + 1);
   }
   int* chosen = malloc((size_t)rows * sizeof *chosen);  // as the policy sees the board
-  REQUIRE(chosen);
+  bool* deviates = calloc((size_t)rows, sizeof *deviates);
+  REQUIRE(chosen && deviates);
+  int64_t random_moves = 0, deviations = 0;
   for (int64_t i = 0; i < rows; ++i) {
     const int32_t g = int_values(row_games)[i];
     const seen_state seen = see(game, states + g * state_bytes, setups[g].mirrored);
@@ -924,11 +928,29 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
       }
       chosen[i] = choose(logits, mask, game->actions, temperature, argmax, (double)bw_uniform(word));
     } while (chosen[i] < 0);
+    const int ply = game->ply(seen.bytes);
+    if (int_values(rollout.plies)[g] > 0 || ply >= setups[g].deviation) continue;
+    int candidate = chosen[i];
+    const bw_random4 random = bw_philox(seed, BW_STREAM_OPENING, setups[g].number, (uint32_t)ply);
+    if (ply % 2 == setups[g].deviator && bw_uniform(random.v[0]) < 0.4f) {
+      uint32_t left = mask;
+      for (uint32_t skip = bw_below(random.v[1], (uint32_t)__builtin_popcount(mask)); skip > 0; --skip)
+        left &= left - 1;
+      candidate = __builtin_ctz(left);
+    }
+    seen_state next = seen;
+    game->play(next.bytes, candidate);
+    deviates[i] = game->result(next.bytes) == BW_ONGOING;
+    deviations += deviates[i];
+    random_moves += deviates[i] && candidate != chosen[i];
+    if (deviates[i]) chosen[i] = candidate;
   }
+  if (rows > 300 && !uniform) CHECK(deviations > 20 && random_moves > 0 && random_moves < deviations / 2);
 
   COMPARE(rollout_act, .game = index, .rollout = rollout, .row_games = row_games, .row_heads = row_heads, .head = head,
           .seed = seed, .rows = rows, .max_plies = game->max_plies, .temperature = temperature, .uniform = uniform,
-          .argmax = argmax, .record = record, .wdl = wdl, .draw_value = draw_value, .record_policy = wdl);
+          .argmax = argmax, .record = record, .wdl = wdl, .draw_value = draw_value, .record_policy = wdl,
+          .deviation_random = 0.4);
 
   // The reference itself played what the host's own arithmetic chooses, and recorded it.
   for (int64_t i = 0; i < rows; ++i) {
@@ -945,9 +967,9 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
                         : result == BW_DRAWN ? BW_OUTCOME_DRAW
                                              : BW_OUTCOME_ONGOING;
     CHECK_EQ_INT(wanted_int(rollout.outcomes, g), outcome);
-    CHECK_EQ_INT(wanted_int(rollout.plies, g), int_values(rollout.plies)[g] + 1);
+    CHECK_EQ_INT(wanted_int(rollout.plies, g), int_values(rollout.plies)[g] + !deviates[i]);
     const int before = int_values(rollout.counts)[g];
-    const bool recorded = record && !uniform && (setups[g].record_both || player == setups[g].seat);
+    const bool recorded = record && !uniform && !deviates[i] && (setups[g].record_both || player == setups[g].seat);
     CHECK_EQ_INT(wanted_int(rollout.counts, g), before + recorded);
     const int64_t slot = g * game->max_plies + before;
     if (recorded) {
@@ -977,6 +999,7 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
     }
   }
   free(chosen);
+  free(deviates);
 }
 
 static void case_rollout_act(void) {
