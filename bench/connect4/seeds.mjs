@@ -1,16 +1,16 @@
-// The evidence for the Connect Four recipe: trains its defaults on several seeds through the command, one after another,
-// then rates each on the rebuilt reference pool and on the ladder, judges it against the perfect player, and lets it
+// The evidence for the Connect Four recipe: trains its defaults on several seeds through the command, JOBS at a time on
+// their share of the cores (which changes no weights), then rates each on the rebuilt reference pool and on the ladder, judges it against the perfect player, and lets it
 // play him.
 //
 //   node bench/reference-pool.mjs                              once: runs/reference-pool
 //   node bench/connect4/seeds.mjs [--seeds 101-105] [--pool runs/reference-pool/pool.json] [--games 400]
-//                                 [--out runs/connect4] [--set PATH=VALUE]... [--perfect] [--no-save]
+//                                 [--jobs 1] [--out runs/connect4] [--set PATH=VALUE]... [--perfect] [--no-save]
 //
 // --perfect adds games against the perfect player, which take minutes a seed where his opening book is short. Writes
 // bench/results/connect4-seeds.json, from which docs/connect-four.md is made (docs/figures/connect4.mjs). A seed
 // whose run is in OUT is not trained again, or goes on. With --set, for trying other options, nothing is saved.
 
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
 import { join } from "node:path";
@@ -24,6 +24,7 @@ const { values } = parseArgs({
     seeds: { type: "string", default: "101-105" },
     pool: { type: "string", default: join(root, "runs", "reference-pool", "pool.json") },
     games: { type: "string", default: "400" },
+    jobs: { type: "string", default: "1" },
     out: { type: "string" },
     set: { type: "string", multiple: true, default: [] },
     perfect: { type: "boolean", default: false },
@@ -31,8 +32,16 @@ const { values } = parseArgs({
   },
 });
 const range = /^(\d+)-(\d+)$/.exec(values.seeds);
-if (!range || !existsSync(values.pool)) {
-  console.error(range ? `there is no ${values.pool}: see the top of this file` : "--seeds expects FIRST-LAST");
+const jobs = Number(values.jobs);
+const wrong = !range
+  ? "--seeds expects FIRST-LAST"
+  : !(Number.isInteger(jobs) && jobs >= 1 && jobs <= availableParallelism())
+    ? `--jobs expects a whole number from 1 to ${availableParallelism()}, received "${values.jobs}"`
+    : existsSync(values.pool)
+      ? null
+      : `there is no ${values.pool}: see the top of this file`;
+if (wrong !== null) {
+  console.error(wrong);
   process.exit(2);
 }
 
@@ -75,17 +84,33 @@ mkdirSync(out, { recursive: true });
 const seeds = Array.from({ length: Number(range[2]) - Number(range[1]) + 1 }, (_, i) => Number(range[1]) + i);
 const folder = (seed) => join(out, `seed-${seed}`);
 const sets = values.set.flatMap((set) => ["--set", set]);
-for (const seed of seeds) {
+const threads = Math.floor(availableParallelism() / jobs);
+
+/** Trains a seed, or what is left of it. */
+async function train(seed) {
   const run = folder(seed);
   const stored = existsSync(join(run, "config.json")) && JSON.parse(readFileSync(join(run, "config.json"), "utf8"));
   if (stored) {
-    const recipe = resolveOptions({ game: { name: "connect4" }, run: { seed } });
+    const recipe = resolveOptions({ game: { name: "connect4" }, run: { seed, threads: stored.run.threads } });
     if (sets.length === 0 && !isDeepStrictEqual(stored, recipe)) {
       throw new Error(`${run} is not a run of the recipe; choose another --out`);
     }
-    bellows("train", "--resume", run);
-  } else bellows("train", "connect4", "--seed", String(seed), "--out", run, ...sets);
+  }
+  const begin = ["connect4", "--seed", String(seed), "--out", run, "--threads", String(threads), ...sets];
+  const argv = ["train", ...(stored ? ["--resume", run] : begin), "--json"];
+  const child = spawn(process.execPath, [join(root, "dist/cli/main.js"), ...argv], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  const code = await new Promise((resolve) => child.on("close", resolve));
+  if (code !== 0) throw new Error(`bellows ${argv.join(" ")} ended with ${code}`);
 }
+
+const waiting = [...seeds];
+await Promise.all(
+  Array.from({ length: jobs }, async () => {
+    for (let seed = waiting.shift(); seed !== undefined; seed = waiting.shift()) await train(seed);
+  }),
+);
 const rows = [];
 for (const seed of seeds) {
   const run = folder(seed);
@@ -107,7 +132,7 @@ if (!values["no-save"] && values.set.length === 0) {
   const commit = spawnSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root, encoding: "utf8" }).stdout.trim();
   const machine = `${cpus()[0]?.model.trim()}, ${availableParallelism()} cores`;
   const { about } = JSON.parse(readFileSync(values.pool, "utf8"));
-  const command = `node bench/connect4/seeds.mjs --seeds ${values.seeds} --games ${values.games}${values.perfect ? " --perfect" : ""}`;
+  const command = `node bench/connect4/seeds.mjs --seeds ${values.seeds} --games ${values.games} --jobs ${jobs}${values.perfect ? " --perfect" : ""}`;
   const file = join(root, "bench", "results", "connect4-seeds.json");
   writeFileSync(
     file,
