@@ -1,5 +1,6 @@
-// The blunder atlas: positions in which an agent's most probable move loses value, from its own games and from the
-// committed set, in clusters. As text it is a file of start positions (`rollout.starts.file`).
+// The blunder atlas: positions in which an agent's most probable move loses value, from its own games, in clusters. As
+// text it is a file of start positions (`rollout.starts.file`); the positions by which agents are judged are left out,
+// so that an agent that was trained from it can be judged by them.
 
 import { playMatch } from "../match/match.js";
 import { randomOpenings } from "../match/openings.js";
@@ -36,7 +37,7 @@ export interface BlunderCluster {
 }
 
 export interface Atlas {
-  /** Different positions that were looked at: those of its games, whoever was to move, and the committed ones. */
+  /** Different positions that were looked at: those of its games, whoever was to move. */
   readonly positions: number;
   /** The largest first. */
   readonly clusters: readonly BlunderCluster[];
@@ -71,9 +72,9 @@ export function clusterBlunders(blunders: readonly Blunder[]): BlunderCluster[] 
 
 const canonicalOf = (moves: string) => take(native().position("connect4", moves), "position").canonical;
 
-/** The positions of games, each once, from a number of stones on, without some that are known. */
-function positionsOf(games: readonly string[], stones: number, known: readonly string[]): string[] {
-  const left = new Set(known.map(canonicalOf));
+/** The positions of games, each once, from a number of stones on, without some others and their mirror images. */
+function positionsOf(games: readonly string[], stones: number, others: readonly string[]): string[] {
+  const left = new Set(others.map(canonicalOf));
   const seen = new Set<string>();
   const found: string[] = [];
   for (const game of games) {
@@ -106,8 +107,9 @@ async function ownGames(run: SelfPlay, count: number, seed: number, { threads, s
 }
 
 /**
- * Collects the blunders of an agent of Connect Four: in its games with itself and with players of the ladder, from
- * random openings of four moves, and on {@link connect4Positions}. It takes a minute or so, most of it for solving.
+ * Collects the blunders of an agent of Connect Four in its games with itself and with players of the ladder, from random
+ * openings of four moves. None is one of {@link connect4Positions}, by which agents are judged. It takes a minute or so,
+ * most of it for solving.
  */
 export async function blunderAtlas(run: SelfPlay, args: AtlasArguments = {}): Promise<Atlas> {
   checkArguments(args, "atlas", ["games", "stones", "seed", "threads", "signal", "onProgress"]);
@@ -117,12 +119,8 @@ export async function blunderAtlas(run: SelfPlay, args: AtlasArguments = {}): Pr
   checkNumber(seed, "atlas.seed", 0, Number.MAX_SAFE_INTEGER, true);
   checkNumber(threads, "atlas.threads", 0, 256, true);
 
-  // Games start from the empty board anyway.
-  const committed = (await connect4Positions()).filter(({ moves }) => moves !== "");
-  const known = committed.map(({ moves }) => moves);
-  const blunders = findBlunders(committed, await run.policy(known));
-
-  const asked = positionsOf(await ownGames(run, games, seed, args), stones, known);
+  const judged = (await connect4Positions()).map(({ moves }) => moves);
+  const asked = positionsOf(await ownGames(run, games, seed, args), stones, judged);
   const answers = await run.policy(asked);
   const solver = await Connect4Solver.create({ threads });
   try {
@@ -144,15 +142,14 @@ export async function blunderAtlas(run: SelfPlay, args: AtlasArguments = {}): Pr
       wrong.map((i) => asked[i]!),
       { scores: true, signal },
     );
-    const found = findBlunders(
+    const blunders = findBlunders(
       scored.map(({ moves, scores }) => ({ moves, scores: scores! })),
       wrong.map((i) => answers[i]!),
     );
-    blunders.push(...found);
+    return { positions: asked.length, clusters: clusterBlunders(blunders) };
   } finally {
     await solver.close();
   }
-  return { positions: asked.length + committed.length, clusters: clusterBlunders(blunders) };
 }
 
 /** An atlas as a file of start positions: moves, and behind # what was played and what was best. */
