@@ -5,8 +5,9 @@
 //   node bench/reference-pool.mjs                              once: runs/reference-pool
 //   node bench/connect4/seeds.mjs [--seeds 101-105] [--pool runs/reference-pool/pool.json] [--games 400]
 //                                 [--jobs 1] [--out runs/connect4] [--set PATH=VALUE]... [--perfect] [--no-save]
+//                                 [--held-out runs/reference-pool-43/pool.json]
 //
-// --perfect adds games against the perfect player, which take minutes a seed where his opening book is short. Writes
+// --held-out rates on a second pool as well, of another seed, that no choice in the recipe looked at. --perfect adds games against the perfect player, which take minutes a seed where his opening book is short. Writes
 // bench/results/connect4-seeds.json, from which docs/connect-four.md is made (docs/figures/connect4.mjs). A seed
 // whose run is in OUT is not trained again, or goes on. With --set, for trying other options, nothing is saved.
 
@@ -27,6 +28,7 @@ const { values } = parseArgs({
     jobs: { type: "string", default: "1" },
     out: { type: "string" },
     set: { type: "string", multiple: true, default: [] },
+    "held-out": { type: "string" },
     perfect: { type: "boolean", default: false },
     "no-save": { type: "boolean", default: false },
   },
@@ -37,9 +39,9 @@ const wrong = !range
   ? "--seeds expects FIRST-LAST"
   : !(Number.isInteger(jobs) && jobs >= 1 && jobs <= availableParallelism())
     ? `--jobs expects a whole number from 1 to ${availableParallelism()}, received "${values.jobs}"`
-    : existsSync(values.pool)
-      ? null
-      : `there is no ${values.pool}: see the top of this file`;
+    : ([values.pool, values["held-out"]]
+        .filter((file) => file !== undefined && !existsSync(file))
+        .map((file) => `there is no ${file}: see the top of this file`)[0] ?? null);
 if (wrong !== null) {
   console.error(wrong);
   process.exit(2);
@@ -117,12 +119,14 @@ for (const seed of seeds) {
   const result = bellows("train", "--resume", run).find(({ type }) => type === "result");
   const evaluation = bellows("eval", run, ...(values.perfect ? ["--perfect"] : []));
   const pool = rate(run, "--pool", values.pool, "--games", values.games);
+  const other = values["held-out"];
+  const heldOut = other === undefined ? null : rate(run, "--pool", other, "--games", values.games);
   const ladder = rate(run, "--pool", "ladder", "--games", values.games);
   const { judge, versusRandom } = evaluation.find(({ type }) => type === "result");
   const met = evaluation.find(({ type, b }) => type === "match" && b === "perfect");
   const perfect = met ? { first: met.first, second: met.second } : null;
   const { seconds, games, iterations, weightsHash } = result;
-  rows.push({ seed, iterations, games, seconds, weightsHash, judge, versusRandom, perfect, pool, ladder });
+  rows.push({ seed, iterations, games, seconds, weightsHash, judge, versusRandom, perfect, pool, heldOut, ladder });
   const text = pool.map(({ play, rating, bound }) => `${play} ${(rating ?? bound).toFixed(0)}`).join(", ");
   const mistakes = ["argmax", "sampled"].map((play) => `${(100 * judge[play].mistakeRate).toFixed(2)}%`).join(", ");
   console.log(`seed ${seed}: ${seconds.toFixed(0)} s, rating ${text}, mistakes ${mistakes}`);
@@ -132,7 +136,7 @@ if (!values["no-save"] && values.set.length === 0) {
   const commit = spawnSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root, encoding: "utf8" }).stdout.trim();
   const machine = `${cpus()[0]?.model.trim()}, ${availableParallelism()} cores`;
   const { about } = JSON.parse(readFileSync(values.pool, "utf8"));
-  const command = `node bench/connect4/seeds.mjs --seeds ${values.seeds} --games ${values.games} --jobs ${jobs}${values.perfect ? " --perfect" : ""}`;
+  const command = `node bench/connect4/seeds.mjs --seeds ${values.seeds} --games ${values.games} --jobs ${jobs}${values["held-out"] ? ` --held-out ${values["held-out"]}` : ""}${values.perfect ? " --perfect" : ""}`;
   const file = join(root, "bench", "results", "connect4-seeds.json");
   writeFileSync(
     file,

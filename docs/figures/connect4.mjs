@@ -12,6 +12,7 @@ import { studentQuantile } from "../../dist/lab/stats/distributions.js";
 const file = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const evidence = JSON.parse(readFileSync(file("bench/results/connect4-seeds.json"), "utf8"));
 const { rows } = evidence;
+const before = JSON.parse(readFileSync(file("bench/results/connect4-seeds-self-play-only.json"), "utf8"));
 
 const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
 const whole = (value) => value.toFixed(0);
@@ -48,16 +49,20 @@ const ratings = [
   ...[
     ["rebuilt pool, Bradley-Terry", "pool", "rating"],
     ["rebuilt pool, sequential procedure", "pool", "sequential"],
+    ["pool of another seed, Bradley-Terry", "heldOut", "rating"],
+    ["pool of another seed, sequential procedure", "heldOut", "sequential"],
     ["ladder, Bradley-Terry", "ladder", "rating"],
-  ].map(
-    ([words, where, scale]) =>
-      `| ${words} | ${PLAYS.map((play) =>
-        interval(
-          rows.map((row) => rated(row, where, play)[scale]),
-          whole,
-        ),
-      ).join(" | ")} |`,
-  ),
+  ]
+    .filter(([, where]) => rows.every((row) => row[where]))
+    .map(
+      ([words, where, scale]) =>
+        `| ${words} | ${PLAYS.map((play) =>
+          interval(
+            rows.map((row) => rated(row, where, play)[scale]),
+            whole,
+          ),
+        ).join(" | ")} |`,
+    ),
   `| mistakes, of ${rows[0].judge.argmax.positions.toLocaleString("en-US")} contested positions | ${PLAYS.map((play) =>
     interval(
       rows.map((row) => row.judge[play].mistakeRate),
@@ -80,6 +85,33 @@ const ratings = [
     });
     return `| ${row.seed} | ${(row.seconds / 60).toFixed(1)} | ${cells.join(" | ")} | \`${row.weightsHash.slice(0, 12)}\` |`;
   }),
+];
+
+// ---- the recipe before it, on the same seeds ----
+
+const shared = before.rows.filter(({ seed }) => rows.some((row) => row.seed === seed));
+const after = shared.map(({ seed }) => rows.find((row) => row.seed === seed));
+const both = [
+  ["argmax, pool", (row) => rated(row, "pool", "argmax").rating, whole],
+  ["sampled, pool", (row) => rated(row, "pool", "sampled").rating, whole],
+  ["argmax, ladder", (row) => rated(row, "ladder", "argmax").rating, whole],
+  ["argmax, mistakes", (row) => row.judge.argmax.mistakeRate, percent],
+];
+const confirmed = [
+  `| seed | ${both.map(([name]) => name).join(" | ")} |`,
+  `|---:|${"---:|".repeat(both.length)}`,
+  ...shared.map(
+    (row, i) =>
+      `| ${row.seed} | ${both.map(([, of, show]) => `${show(of(row))}, ${show(of(after[i]))}`).join(" | ")} |`,
+  ),
+  `| mean difference | ${both
+    .map(([, of, show]) =>
+      interval(
+        shared.map((row, i) => of(after[i]) - of(row)),
+        show,
+      ),
+    )
+    .join(" | ")} |`,
 ];
 
 // ---- mistakes ----
@@ -160,7 +192,8 @@ function ideas(path) {
   const noise = lines.find(({ type }) => type === "noise");
   const verdicts = lines.filter(({ type }) => type === "verdict").map(({ verdict }) => verdict);
   const { runs } = lines.find(({ type }) => type === "result");
-  const budget = Object.entries(spec.budget).map(([unit, amount]) => `${amount.toExponential(1)} ${unit}`)[0];
+  const [[unit, amount]] = Object.entries(spec.budget);
+  const budget = `${amount < 1e6 ? amount : amount.toExponential(1)} ${unit}`;
   return [
     `${runs} runs of ${budget} each; metric \`${spec.metric.name}\`, gains below ${spec.metric.delta} do not matter. ` +
       `The baseline ends at ${figure(noise.floor.mean)}, standard deviation over seeds ${figure(noise.floor.deviation)}.`,
@@ -242,7 +275,11 @@ writeFileSync(file("docs/figures/connect4.svg"), `${svg}\n`);
 
 const page = file("docs/connect-four.md");
 let text = readFileSync(page, "utf8");
-const blocks = { ratings, mistakes, ladder, perfect, screen: ideas("bench/results/connect4-screen.jsonl") };
+const studies = ["screen", "robust", "more", "league"].map((name) => [
+  name,
+  ideas(`bench/results/connect4-${name}.jsonl`),
+]);
+const blocks = { ratings, confirmed, mistakes, ladder, perfect, ...Object.fromEntries(studies) };
 for (const [name, block] of Object.entries(blocks)) {
   const marked = new RegExp(`(<!-- ${name} -->\n)[\\s\\S]*?(<!-- end of ${name} -->)`);
   if (!marked.test(text)) throw new Error(`docs/connect-four.md has no markers of ${name}`);
