@@ -72,7 +72,7 @@ export interface NetOptions {
 
 /** Options `openings`. */
 export interface OpeningsOptions {
-  /** Share of games that start from a random opening. A number from 0 to 1; default 0. */
+  /** Share of games, of those with no start position or deviation, that begin with random moves of both sides. A number from 0 to 1; default 0. */
   share: number;
   /** Longest random opening; its length is uniform on 0..plies. An integer from 0 to 64; default 6. */
   plies: number;
@@ -80,9 +80,9 @@ export interface OpeningsOptions {
 
 /** Options `deviations`. */
 export interface DeviationsOptions {
-  /** Share of games that begin with the policy's own moves, some of one side's replaced by random ones, before the first move that is trained: what a stranger does to the agent's own lines; the rest of the games may have an opening. A number from 0 to 1; default 0. */
+  /** Share of games, of those with no start position, that begin with a deviation: moves of the policy, some of one side's replaced by random ones, as strangers would; what comes after them is trained. A number from 0 to 1; default 0. */
   share: number;
-  /** Longest such beginning; its length is uniform on 1..plies. An integer from 1 to 64; default 20. */
+  /** Longest deviation; its length is uniform on 1..plies. An integer from 1 to 64; default 20. */
   plies: number;
   /** Chance that a move of that side is random. A number from 0 to 1; default 0.3. */
   random: number;
@@ -292,10 +292,10 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   {"path":"rollout.batch","type":"integer","default":2048,"min":1,"max":65536,"values":null,"doc":"games in flight at a time; bounds memory, never changes results"},
   {"path":"rollout.drawReward","type":"number","default":0,"min":-1,"max":1,"values":null,"doc":"reward of a drawn game (a win is 1, a loss -1)"},
   {"path":"rollout.mirror","type":"boolean","default":false,"min":null,"max":null,"values":null,"doc":"play half of the games left-right mirrored, chosen by chance a game"},
-  {"path":"rollout.openings.share","type":"number","default":0,"min":0,"max":1,"values":null,"doc":"share of games that start from a random opening"},
+  {"path":"rollout.openings.share","type":"number","default":0,"min":0,"max":1,"values":null,"doc":"share of games, of those with no start position or deviation, that begin with random moves of both sides"},
   {"path":"rollout.openings.plies","type":"integer","default":6,"min":0,"max":64,"values":null,"doc":"longest random opening; its length is uniform on 0..plies"},
-  {"path":"rollout.deviations.share","type":"number","default":0,"min":0,"max":1,"values":null,"doc":"share of games that begin with the policy's own moves, some of one side's replaced by random ones, before the first move that is trained: what a stranger does to the agent's own lines; the rest of the games may have an opening"},
-  {"path":"rollout.deviations.plies","type":"integer","default":20,"min":1,"max":64,"values":null,"doc":"longest such beginning; its length is uniform on 1..plies"},
+  {"path":"rollout.deviations.share","type":"number","default":0,"min":0,"max":1,"values":null,"doc":"share of games, of those with no start position, that begin with a deviation: moves of the policy, some of one side's replaced by random ones, as strangers would; what comes after them is trained"},
+  {"path":"rollout.deviations.plies","type":"integer","default":20,"min":1,"max":64,"values":null,"doc":"longest deviation; its length is uniform on 1..plies"},
   {"path":"rollout.deviations.random","type":"number","default":0.3,"min":0,"max":1,"values":null,"doc":"chance that a move of that side is random"},
   {"path":"rollout.starts.share","type":"number","default":0,"min":0,"max":1,"values":null,"doc":"share of games that start from a position in which the agent thought itself ahead and lost; as long as there is none they start as the others do"},
   {"path":"rollout.starts.capacity","type":"integer","default":10000,"min":1,"max":1000000,"values":null,"doc":"such positions kept, a uniform sample of all so far"},
