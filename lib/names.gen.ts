@@ -118,7 +118,7 @@ export interface OpponentsOptions {
   pfspHalfLife: number;
   /** Who leaves a full pool: reservoir keeps a uniform sample of all snapshots, keepFirst the first and the newest. One of reservoir, keepFirst; default reservoir. */
   eviction: OpponentsEviction;
-  /** Softmax temperature of opponents; the agent samples at 1. A number from 0.01 to 100; default 1. */
+  /** Softmax temperature of opponents; the agent samples at 1, and so do all in a league. A number from 0.01 to 100; default 1. */
   temperature: number;
   /** Fixed opponents: checkpoints or policy files with nets of any kind and size, separated by commas; their content may not change during a run. Text; default "". */
   pinned: string;
@@ -309,7 +309,7 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   {"path":"rollout.opponents.pfspPower","type":"number","default":2,"min":0,"max":100,"values":null,"doc":"pfsp: how much more those play that the agent scores little against; a league uses it too"},
   {"path":"rollout.opponents.pfspHalfLife","type":"number","default":25,"min":0.01,"max":1000000,"values":null,"doc":"pfsp: iterations after which a game counts half in the agent's score; a league uses it too"},
   {"path":"rollout.opponents.eviction","type":"enum","default":"reservoir","min":null,"max":null,"values":["reservoir","keepFirst"],"doc":"who leaves a full pool: reservoir keeps a uniform sample of all snapshots, keepFirst the first and the newest"},
-  {"path":"rollout.opponents.temperature","type":"number","default":1,"min":0.01,"max":100,"values":null,"doc":"softmax temperature of opponents; the agent samples at 1"},
+  {"path":"rollout.opponents.temperature","type":"number","default":1,"min":0.01,"max":100,"values":null,"doc":"softmax temperature of opponents; the agent samples at 1, and so do all in a league"},
   {"path":"rollout.opponents.pinned","type":"text","default":"","min":null,"max":null,"values":null,"doc":"fixed opponents: checkpoints or policy files with nets of any kind and size, separated by commas; their content may not change during a run"},
   {"path":"rollout.opponents.pinnedShare","type":"number","default":0,"min":0,"max":1,"values":null,"doc":"share of games against a fixed opponent, each as often as the others; selfShare divides the rest"},
   {"path":"rollout.opponents.per","type":"enum","default":"game","min":null,"max":null,"values":["game","iteration"],"doc":"draw the pool opponent for each game or once an iteration"},

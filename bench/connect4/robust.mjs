@@ -1,7 +1,8 @@
 // An objective for studies: how much a Connect Four agent loses to players that it did not train against. It trains for
 // the budget's iterations, then plays each member of a pool from the empty board, both as argmax and as sampled policy.
 //
-// Config: train (options of a run), pool (file, seen from the root of the checkout), games (against each member).
+// Config: train (options of a run, all of them: a study of a module does not fill them in, and they would change with the
+// recipe), pool (file, seen from the root of the checkout), games (against each member).
 // Values: lost, lostArgmax, lostSampled (share of points, a draw is half a point), ratingArgmax, ratingSampled.
 
 import { mkdtempSync, rmSync } from "node:fs";

@@ -88,6 +88,8 @@ const folder = (seed) => join(out, `seed-${seed}`);
 const sets = values.set.flatMap((set) => ["--set", set]);
 const threads = Math.floor(availableParallelism() / jobs);
 
+const children = new Set();
+
 /** Trains a seed, or what is left of it. */
 async function train(seed) {
   const run = folder(seed);
@@ -103,8 +105,12 @@ async function train(seed) {
   const child = spawn(process.execPath, [join(root, "dist/cli/main.js"), ...argv], {
     stdio: ["ignore", "ignore", "inherit"],
   });
+  children.add(child);
   const code = await new Promise((resolve) => child.on("close", resolve));
-  if (code !== 0) throw new Error(`bellows ${argv.join(" ")} ended with ${code}`);
+  children.delete(child);
+  if (code === 0) return;
+  for (const other of children) other.kill("SIGTERM");
+  throw new Error(`bellows ${argv.join(" ")} ended with ${code}`);
 }
 
 const waiting = [...seeds];
@@ -126,7 +132,21 @@ for (const seed of seeds) {
   const met = evaluation.find(({ type, b }) => type === "match" && b === "perfect");
   const perfect = met ? { first: met.first, second: met.second } : null;
   const { seconds, games, iterations, weightsHash } = result;
-  rows.push({ seed, iterations, games, seconds, weightsHash, judge, versusRandom, perfect, pool, heldOut, ladder });
+  const { threads: trainedOn } = JSON.parse(readFileSync(join(run, "config.json"), "utf8")).run;
+  rows.push({
+    seed,
+    iterations,
+    games,
+    seconds,
+    threads: trainedOn,
+    weightsHash,
+    judge,
+    versusRandom,
+    perfect,
+    pool,
+    heldOut,
+    ladder,
+  });
   const text = pool.map(({ play, rating, bound }) => `${play} ${(rating ?? bound).toFixed(0)}`).join(", ");
   const mistakes = ["argmax", "sampled"].map((play) => `${(100 * judge[play].mistakeRate).toFixed(2)}%`).join(", ");
   console.log(`seed ${seed}: ${seconds.toFixed(0)} s, rating ${text}, mistakes ${mistakes}`);
@@ -135,11 +155,11 @@ for (const seed of seeds) {
 if (!values["no-save"] && values.set.length === 0) {
   const commit = spawnSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root, encoding: "utf8" }).stdout.trim();
   const machine = `${cpus()[0]?.model.trim()}, ${availableParallelism()} cores`;
-  const { about } = JSON.parse(readFileSync(values.pool, "utf8"));
+  const aboutOf = (pool) => (pool === undefined ? null : JSON.parse(readFileSync(pool, "utf8")).about);
   const command = `node bench/connect4/seeds.mjs --seeds ${values.seeds} --games ${values.games} --jobs ${jobs}${values["held-out"] ? ` --held-out ${values["held-out"]}` : ""}${values.perfect ? " --perfect" : ""}`;
   const file = join(root, "bench", "results", "connect4-seeds.json");
   writeFileSync(
     file,
-    `${JSON.stringify({ command, machine, commit, pool: about, games: Number(values.games), rows }, null, 1)}\n`,
+    `${JSON.stringify({ command, machine, commit, pool: aboutOf(values.pool), heldOut: aboutOf(values["held-out"]), jobs, games: Number(values.games), rows }, null, 1)}\n`,
   );
 }

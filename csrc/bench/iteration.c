@@ -91,7 +91,7 @@ static bw_status create(const bw_bench_entry* entry, const bw_bench_request* req
   char threads[16];
   snprintf(threads, sizeof threads, "%d", request->threads);
   w->scaled_steps = entry->of.steps;
-  BW_TRY(bw_config_init(&config, entry->game, error));
+  BW_TRY(bw_config_defaults(&config, entry->game, error));  // a peer's recipe: ours must not show
   BW_TRY(set_all(&config, shared_recipe, error));
   BW_TRY(set_all(&config, strcmp(entry->game, "connect4") == 0 ? connect4_recipe : tictactoe_recipe, error));
   BW_TRY(bw_config_set(&config, "run.threads", BW_VALUE_NUMBER, threads, error));

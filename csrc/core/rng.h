@@ -16,9 +16,10 @@
 
 // Streams keep the uses of one seed apart. Append only: the numbers are part of every reproducible result.
 enum bw_stream {
-  BW_STREAM_INIT = 1,      // a = tensor index, b = element / 4
-  BW_STREAM_GAME = 2,      // a = game number over the whole run, b = 0: seat, opponent, mirror; b = 1: opening
-  BW_STREAM_OPENING = 3,   // a = game number, b = ply
+  BW_STREAM_INIT = 1,  // a = tensor index, b = element / 4
+  BW_STREAM_GAME =
+      2,  // a = game number over the whole run, b = 0: seat, opponent, mirror; 1: opening, start; 2: deviation
+  BW_STREAM_OPENING = 3,   // a = game number, b = ply, of an opening or a deviation
   BW_STREAM_ACTION = 4,    // a = game number, b = ply
   BW_STREAM_SHUFFLE = 5,   // a = iteration << 8 | epoch, b = element / 4
   BW_STREAM_POOL = 6,      // a = snapshot counter, b = 0: reservoir eviction

@@ -200,7 +200,8 @@ typedef struct bw_rollout_encode_args {
 // draws uniformly. argmax != 0 takes the most probable action instead of sampling. What is recorded is the
 // log-probability at temperature 1: record only with temperature 1. As long as fewer than setup.deviation stones are on
 // the board, each move of setup.deviator is with the chance deviation_random a uniformly random one, and nothing is
-// recorded; a move that would end the game ends this instead, and becomes the policy's.
+// recorded; a move that would end the game ends this instead, and becomes the policy's (so a policy that misses a win
+// there is not told).
 typedef struct bw_rollout_act_args {
   int game;
   bw_rollout_buffers rollout;

@@ -72,8 +72,9 @@ static void move(bw_run* run, const bw_play* play, mover by, int64_t listed, int
   }
   BW_LAUNCH(device, rollout_act, .game = run->game_index, .rollout = run->rollout, .row_games = run->rows,
             .row_heads = run->row_heads, .head = by.activations->head, .seed = bw_role_seed(run, run->role),
-            .rows = rows, .max_plies = run->game->max_plies, .temperature = policy == 0 ? 1 : c->opponents_temperature,
-            .uniform = uniform, .argmax = policy == 0 && play->argmax, .record = policy == 0 && play->record,
+            .rows = rows, .max_plies = run->game->max_plies,
+            .temperature = policy == 0 || c->league_enabled ? 1 : c->opponents_temperature, .uniform = uniform,
+            .argmax = policy == 0 && play->argmax, .record = policy == 0 && play->record,
             .wdl = !uniform && by.net->layout->shape.wdl, .draw_value = run->layout.shape.draw_value,
             .record_policy = c->ppo_kl_coef > 0, .keep_moves = play->record && bw_starts_kept(c),
             .deviation_random = c->deviations_random);

@@ -446,11 +446,18 @@ static const option* find_option(const char* path) {
 
 // ---- the interface ----
 
-bw_status bw_config_init(bw_config* config, const char* game, bw_error* error) {
+bw_status bw_config_defaults(bw_config* config, const char* game, bw_error* error) {
   bw_config fresh;
   memset(&fresh, 0, sizeof fresh);
   for (int i = 0; i < OPTION_COUNT; ++i) put_number(&fresh, &options[i], options[i].initial);
   BW_TRY(set_option(&fresh, find_option("game.name"), BW_VALUE_STRING, game ? game : "", error));
+  *config = fresh;
+  return BW_OK;
+}
+
+bw_status bw_config_init(bw_config* config, const char* game, bw_error* error) {
+  bw_config fresh;
+  BW_TRY(bw_config_defaults(&fresh, game, error));
   for (int i = 0; i < RECIPE_COUNT; ++i) {
     if (strcmp(recipes[i].game, game) != 0) continue;
     const option* o = find_option(recipes[i].path);

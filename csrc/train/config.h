@@ -40,6 +40,10 @@ enum { BW_DEVICE_AUTO, BW_DEVICE_CPU, BW_DEVICE_CUDA, BW_DEVICE_METAL };
 
 typedef enum bw_value_kind { BW_VALUE_NUMBER, BW_VALUE_BOOL, BW_VALUE_STRING, BW_VALUE_OTHER } bw_value_kind;
 
+// Defaults of options.def alone, whatever recipes.def says: for what must not change with a recipe. BW_OPTION for an
+// unknown game.
+bw_status bw_config_defaults(bw_config* config, const char* game, bw_error* error);
+
 // Defaults of options.def, then the game's lines of recipes.def. BW_OPTION for an unknown game.
 bw_status bw_config_init(bw_config* config, const char* game, bw_error* error);
 

@@ -42,7 +42,7 @@ function rated(row, where, play) {
 
 const ratings = [
   `${rows.length} seeds, ${rows[0].iterations.toLocaleString("en-US")} iterations each, ${whole(Math.min(...rows.map((row) => row.seconds / 60)))} to ` +
-    `${whole(Math.max(...rows.map((row) => row.seconds / 60)))} minutes (${evidence.machine}). Mean over seeds with the 95% interval of the mean, by Student's t.`,
+    `${whole(Math.max(...rows.map((row) => row.seconds / 60)))} minutes on ${rows[0].threads} of the threads of a machine with ${evidence.machine}, ${evidence.jobs} at a time. Mean over seeds with the 95% interval of the mean, by Student's t.`,
   "",
   "| | argmax | sampled |",
   "|---|---:|---:|",
@@ -87,31 +87,30 @@ const ratings = [
   }),
 ];
 
-// ---- the recipe before it, on the same seeds ----
+// ---- the recipe before it ----
 
-const shared = before.rows.filter(({ seed }) => rows.some((row) => row.seed === seed));
-const after = shared.map(({ seed }) => rows.find((row) => row.seed === seed));
-const both = [
-  ["argmax, pool", (row) => rated(row, "pool", "argmax").rating, whole],
-  ["sampled, pool", (row) => rated(row, "pool", "sampled").rating, whole],
-  ["argmax, ladder", (row) => rated(row, "ladder", "argmax").rating, whole],
-  ["argmax, mistakes", (row) => row.judge.argmax.mistakeRate, percent],
+const spread = (values, show) => {
+  const { mean } = overSeeds(values);
+  const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
+  return `${show(mean)}, ${show(deviation)}, ${show(Math.min(...values))}`;
+};
+const compared = [
+  ["argmax, pool", (row) => rated(row, "pool", "argmax").rating],
+  ["sampled, pool", (row) => rated(row, "pool", "sampled").rating],
+  ["argmax, ladder", (row) => rated(row, "ladder", "argmax").rating],
+  ["sampled, ladder", (row) => rated(row, "ladder", "sampled").rating],
 ];
-const confirmed = [
-  `| seed | ${both.map(([name]) => name).join(" | ")} |`,
-  `|---:|${"---:|".repeat(both.length)}`,
-  ...shared.map(
-    (row, i) =>
-      `| ${row.seed} | ${both.map(([, of, show]) => `${show(of(row))}, ${show(of(after[i]))}`).join(" | ")} |`,
+const seedsOf = (list) => `${list[0].seed} to ${list.at(-1).seed}`;
+const earlier = [
+  `| mean, standard deviation, lowest | before, seeds ${seedsOf(before.rows)} | now, seeds ${seedsOf(rows)} |`,
+  "|---|---:|---:|",
+  ...compared.map(
+    ([name, of]) => `| ${name} | ${spread(before.rows.map(of), whole)} | ${spread(rows.map(of), whole)} |`,
   ),
-  `| mean difference | ${both
-    .map(([, of, show]) =>
-      interval(
-        shared.map((row, i) => of(after[i]) - of(row)),
-        show,
-      ),
-    )
-    .join(" | ")} |`,
+  ...PLAYS.map((play) => {
+    const of = (row) => row.judge[play].mistakeRate;
+    return `| ${play}, mistakes | ${spread(before.rows.map(of), percent)} | ${spread(rows.map(of), percent)} |`;
+  }),
 ];
 
 // ---- mistakes ----
@@ -275,11 +274,8 @@ writeFileSync(file("docs/figures/connect4.svg"), `${svg}\n`);
 
 const page = file("docs/connect-four.md");
 let text = readFileSync(page, "utf8");
-const studies = ["screen", "robust", "more", "league"].map((name) => [
-  name,
-  ideas(`bench/results/connect4-${name}.jsonl`),
-]);
-const blocks = { ratings, confirmed, mistakes, ladder, perfect, ...Object.fromEntries(studies) };
+const studies = ["screen", "robust", "league"].map((name) => [name, ideas(`bench/results/connect4-${name}.jsonl`)]);
+const blocks = { ratings, earlier, mistakes, ladder, perfect, ...Object.fromEntries(studies) };
 for (const [name, block] of Object.entries(blocks)) {
   const marked = new RegExp(`(<!-- ${name} -->\n)[\\s\\S]*?(<!-- end of ${name} -->)`);
   if (!marked.test(text)) throw new Error(`docs/connect-four.md has no markers of ${name}`);

@@ -227,6 +227,7 @@ static void test_deviations(const char* learn, const char* self_share) {
                                  {"rollout.openings.share", "0"},
                                  {"rollout.opponents.learn", learn},
                                  {"rollout.opponents.pool", "1"},
+                                 {"rollout.opponents.temperature", "1.5"},
                                  {"rollout.opponents.selfShare", self_share},
                                  {"rollout.mirror", "true"},
                                  {"rollout.games", "1000"},
@@ -239,7 +240,7 @@ static void test_deviations(const char* learn, const char* self_share) {
   const bw_game* rules = run->game;
   uint8_t* moves = fetch(run, run->rollout.moves, (size_t)GAMES * 42);
   int32_t* plies = fetch(run, run->rollout.plies, (size_t)GAMES * 4);
-  int64_t deviated = 0, shorter = 0, made = 0, as_policy = 0, of_deviator = 0, changed = 0, lengths[PLIES + 1] = {0};
+  int64_t deviated = 0, shorter = 0, of_deviator = 0, changed = 0, lengths[PLIES + 1] = {0};
   for (int64_t g = 0; g < GAMES; ++g) {
     const bw_game_setup* setup = &run->setups[g];
     CHECK(setup->deviation <= PLIES && setup->deviator <= 1 && !setup->start);
@@ -249,14 +250,16 @@ static void test_deviations(const char* learn, const char* self_share) {
     while (end < 42 && moves[g * 42 + end]) ++end;
     const int before = end - plies[g];  // plies of the deviation
     CHECK(before <= setup->deviation && plies[g] >= 1);
-    if (setup->record_both) CHECK_EQ_INT(r.counts[g], plies[g]);
+    // The first own move after the deviation is recorded, and every one after it.
+    const int first_own = before + (setup->record_both || before % 2 == setup->seat ? 0 : 1);
+    const int own = setup->record_both ? end - before : (end - first_own + 1) / 2;
+    CHECK_EQ_INT(r.counts[g], own);
     shorter += before < setup->deviation;
     if (before < setup->deviation) CHECK(before >= 6);  // where a move would have ended the game
     if (r.counts[g] > 0) {
       const void* first = r.states + (size_t)(g * 42) * rules->state_bytes;
-      CHECK(rules->ply(first) == before || (!setup->record_both && rules->ply(first) == before + 1));
+      CHECK_EQ_INT(rules->ply(first), first_own);
     }
-    // Both nets are the initial one, so each move is known but for the random ones.
     unsigned char state[64] = {0};
     rules->init(state);
     for (int ply = 0; ply < before; ++ply) {
@@ -266,25 +269,29 @@ static void test_deviations(const char* learn, const char* self_share) {
       float head[8], p[BW_MAX_ACTIONS], max;
       REQUIRE(bw_run_infer(run, seen, 1, head, NULL) == BW_OK);
       const uint32_t mask = rules->legal(seen);
-      bw_masked_softmax(head, mask, 7, 1, p, &max);
+      // Both nets are the initial one; the opponent samples at its temperature.
+      const bool opponent = setup->opponent > 0 && ply % 2 != setup->seat;
+      bw_masked_softmax(head, mask, 7, opponent ? (float)(1 / 1.5) : 1, p, &max);
       const uint32_t word = bw_philox((uint64_t)config.run_seed, BW_STREAM_ACTION, setup->number, (uint32_t)ply).v[0];
       int policy = bw_sample(p, mask, 7, bw_uniform(word));
       if (setup->mirrored) policy = rules->mirror_action(policy);
       const int played = moves[g * 42 + ply] - 1;
-      if (ply % 2 == setup->deviator) {
-        ++of_deviator;
-        changed += played != policy;
-      } else {
-        ++made;
-        as_policy += played == policy;
+      const bw_random4 chance = bw_philox((uint64_t)config.run_seed, BW_STREAM_OPENING, setup->number, (uint32_t)ply);
+      const bool random = ply % 2 == setup->deviator && bw_uniform(chance.v[0]) < 0.4f;
+      int wanted = policy;
+      if (random) {
+        wanted = bw_nth_action(mask, bw_below(chance.v[1], bw_count_actions(mask)));
+        if (setup->mirrored) wanted = rules->mirror_action(wanted);
       }
+      CHECK_EQ_INT(played, wanted);
+      of_deviator += ply % 2 == setup->deviator;
+      changed += played != policy;
       rules->play(state, played);
     }
   }
   CHECK_MSG(deviated > 440 && deviated < 560, "%lld deviated", (long long)deviated);
   for (int length = 1; length <= PLIES; ++length) CHECK(lengths[length] > 15 && lengths[length] < 75);
   CHECK(shorter > 0 && shorter < 100);
-  CHECK_EQ_INT(made, as_policy);
   const double share = (double)changed / (double)of_deviator;  // 0.4, less the random moves that the policy makes too
   CHECK_MSG(share > 0.29 && share < 0.4, "%.3f of the deviator's moves", share);
   free(moves);

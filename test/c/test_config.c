@@ -386,6 +386,7 @@ static void test_rules(void) {
 
   config = connect4();
   config.opponents_self_share = 0.5;
+  config.opponents_pool = 0;
   CHECK(bw_config_check(&config, &error) == BW_OPTION);
   CHECK(strcmp(error.path, "rollout.opponents.pool") == 0 && strcmp(error.received, "0") == 0);
   config.opponents_pool = 1;

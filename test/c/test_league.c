@@ -159,8 +159,13 @@ static bool is_frozen(bw_run* run, int role, float points, float games, int64_t 
 
 // Frozen exactly at the thresholds; then reset: weights, moments, counters and the row of its scores.
 static void test_thresholds(int role, const char* reset) {
-  const test_option options[] = {{"league.minIterations", "5"}, {"league.maxIterations", "9"}, {"league.reset", reset},
-                                 {"ppo.klCoef", "0.1"},         {"ppo.klTarget", "0.00001"},   {NULL, NULL}};
+  const test_option options[] = {{"league.minIterations", "5"},
+                                 {"league.maxIterations", "9"},
+                                 {"league.reset", reset},
+                                 {"ppo.klCoef", "0.1"},
+                                 {"ppo.klTarget", "0.00001"},
+                                 {"ppo.lr", "0.004"},
+                                 {NULL, NULL}};
   const bw_config config = league_config("tictactoe", options);
   const bool anew = role == BW_ROLE_MAIN_EXPLOITER || strcmp(reset, "1") == 0;
   bw_device* device = test_cpu(1);
@@ -306,7 +311,7 @@ static void test_eviction(void) {
 // In games against a learner it moves as its weights say: the exploiters' of this iteration, the main agent's of the
 // last one. role: who trains.
 static void test_live_opponents(int role) {
-  const test_option options[] = {{"rollout.opponents.temperature", "1.5"},
+  const test_option options[] = {{"rollout.opponents.temperature", "1.5"},  // not in a league
                                  {"league.exploiterShare", "0.5"},
                                  {"league.mainAbove", "0"},
                                  {"ppo.lr", "0.01"},
@@ -352,7 +357,7 @@ static void test_live_opponents(int role) {
       const uint32_t mask = rules->legal(state);
       const uint32_t word =
           bw_philox(bw_role_seed(run, role), BW_STREAM_ACTION, setup->number, (uint32_t)rules->ply(state)).v[0];
-      bw_masked_softmax(head, mask, 9, (float)(1 / 1.5), p, &max);
+      bw_masked_softmax(head, mask, 9, 1, p, &max);
       rules->play(state, bw_sample(p, mask, 9, bw_uniform(word)));
       CHECK(memcmp(state, wanted, rules->state_bytes) == 0);
       ++moves;

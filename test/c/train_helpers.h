@@ -18,7 +18,7 @@ static inline bw_config test_config(const char* game, const test_option* options
       {"ppo.epochs", "2"}, {"run.seed", "11"}, {"rollout.openings.share", "0.5"}, {NULL, NULL}};
   bw_config config;
   bw_error error;
-  REQUIRE(bw_config_init(&config, game, &error) == BW_OK);
+  REQUIRE(bw_config_defaults(&config, game, &error) == BW_OK);  // whatever the recipe
   const test_option* lists[2] = {small, options};
   for (int i = 0; i < 2; ++i) {
     for (const test_option* o = lists[i]; o && o->path; ++o) {

@@ -5,6 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { Player, readPool, resolveOptions, SelfPlay, type SelfPlayOptions, writePool } from "../../lib/index.js";
+import { OPTION_ROWS } from "../../lib/names.gen.js";
 import { bellows, type Line, root, scratch } from "./cli.js";
 
 const folder = scratch();
@@ -162,6 +163,13 @@ describe("the reference pool", () => {
   test("the recipe is the published one, every option of it said", () => {
     const recipe = JSON.parse(readFileSync(join(root, "pools", "connect4-v1.config.json"), "utf8")) as SelfPlayOptions;
     const options = resolveOptions(recipe);
+    // What the file left out would change with our own recipe.
+    const said = (path: string) =>
+      path.split(".").reduce((at: unknown, key) => (at as Record<string, unknown> | undefined)?.[key], recipe);
+    const open = OPTION_ROWS.map(({ path }) => path).filter((path) => said(path) === undefined);
+    expect(open.filter((path) => !path.startsWith("run.") && !path.startsWith("league."))).toEqual([]);
+    expect(said("league.enabled")).toBe(false);
+    expect(options.net.observation).toBe("stones");
     expect(options).toMatchObject({
       net: { kind: "mlp", width: 256, depth: 6, value: "scalar" },
       rollout: { games: 512, drawReward: 0.5, mirror: false, openings: { share: 0 } },
