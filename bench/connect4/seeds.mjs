@@ -49,6 +49,9 @@ if (wrong !== null) {
 
 const out = values.out ?? join(root, "runs", values.set.length === 0 ? "connect4" : "connect4-tried");
 
+/** Of search at play time, rated on the ladder. */
+const SIMULATIONS = [16, 64];
+
 /** The lines that the command prints with --json. */
 function bellows(...argv) {
   const done = spawnSync(process.execPath, [join(root, "dist/cli/main.js"), ...argv, "--json"], {
@@ -65,13 +68,14 @@ function bellows(...argv) {
   return lines;
 }
 
-/** Ratings of both plays, and what they made against each opponent. */
-function rate(run, ...argv) {
-  const lines = bellows("rate", run, ...argv);
+/** Ratings of both plays, with so many simulations before each move, and what they made against each opponent. */
+function rate(run, pool, simulations = 0) {
+  const search = simulations === 0 ? [] : ["--simulations", String(simulations)];
+  const lines = bellows("rate", run, "--pool", pool, "--games", values.games, ...search);
   return lines
-    .filter(({ type }) => type === "rating")
+    .filter((line) => line.type === "rating" && line.simulations === simulations)
     .map((rating) => ({
-      play: rating.player.endsWith("(argmax)") ? "argmax" : "sampled",
+      play: rating.play,
       rating: rating.rating,
       bound: rating.bound,
       interval: rating.interval,
@@ -124,10 +128,11 @@ for (const seed of seeds) {
   const run = folder(seed);
   const result = bellows("train", "--resume", run).find(({ type }) => type === "result");
   const evaluation = bellows("eval", run, ...(values.perfect ? ["--perfect"] : []));
-  const pool = rate(run, "--pool", values.pool, "--games", values.games);
+  const pool = rate(run, values.pool);
   const other = values["held-out"];
-  const heldOut = other === undefined ? null : rate(run, "--pool", other, "--games", values.games);
-  const ladder = rate(run, "--pool", "ladder", "--games", values.games);
+  const heldOut = other === undefined ? null : rate(run, other);
+  const ladder = rate(run, "ladder");
+  const search = SIMULATIONS.map((simulations) => ({ simulations, ladder: rate(run, "ladder", simulations) }));
   const { judge, versusRandom } = evaluation.find(({ type }) => type === "result");
   const met = evaluation.find(({ type, b }) => type === "match" && b === "perfect");
   const perfect = met ? { first: met.first, second: met.second } : null;
@@ -146,6 +151,7 @@ for (const seed of seeds) {
     pool,
     heldOut,
     ladder,
+    search,
   });
   const text = pool.map(({ play, rating, bound }) => `${play} ${(rating ?? bound).toFixed(0)}`).join(", ");
   const mistakes = ["argmax", "sampled"].map((play) => `${(100 * judge[play].mistakeRate).toFixed(2)}%`).join(", ");

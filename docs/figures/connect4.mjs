@@ -179,6 +179,24 @@ const perfect =
         ...met.map((row) => `| ${row.seed} | ${tallyOf([row.perfect.first])} | ${tallyOf([row.perfect.second])} |`),
       ];
 
+// ---- search at play time ----
+
+const searched = [
+  "| simulations before each move | argmax, ladder | sampled, ladder |",
+  "|---:|---:|---:|",
+  ...[{ simulations: 0, of: (row) => row.ladder }]
+    .concat(rows[0].search.map(({ simulations }, i) => ({ simulations, of: (row) => row.search[i].ladder })))
+    .map(({ simulations, of }) => {
+      const cells = PLAYS.map((play) =>
+        interval(
+          rows.map((row) => of(row).find((rating) => rating.play === play).rating),
+          whole,
+        ),
+      );
+      return `| ${simulations} | ${cells.join(" | ")} |`;
+    }),
+];
+
 // ---- ideas ----
 
 function ideas(path) {
@@ -275,7 +293,7 @@ writeFileSync(file("docs/figures/connect4.svg"), `${svg}\n`);
 const page = file("docs/connect-four.md");
 let text = readFileSync(page, "utf8");
 const studies = ["screen", "robust", "league"].map((name) => [name, ideas(`bench/results/connect4-${name}.jsonl`)]);
-const blocks = { ratings, earlier, mistakes, ladder, perfect, ...Object.fromEntries(studies) };
+const blocks = { ratings, earlier, mistakes, ladder, perfect, search: searched, ...Object.fromEntries(studies) };
 for (const [name, block] of Object.entries(blocks)) {
   const marked = new RegExp(`(<!-- ${name} -->\n)[\\s\\S]*?(<!-- end of ${name} -->)`);
   if (!marked.test(text)) throw new Error(`docs/connect-four.md has no markers of ${name}`);
