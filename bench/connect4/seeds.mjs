@@ -1,15 +1,15 @@
 // The evidence for the Connect Four recipe: trains its defaults on several seeds through the command, JOBS at a time on
-// their share of the cores (which changes no weights), then rates each on the rebuilt reference pool and on the ladder, judges it against the perfect player, and lets it
-// play him.
+// their share of the cores (which changes no weights), then rates each on pools and on the ladder, judges it against the
+// perfect player, and lets it play him.
 //
 //   node bench/reference-pool.mjs                              once: runs/reference-pool
-//   node bench/connect4/seeds.mjs [--seeds 101-105] [--pool runs/reference-pool/pool.json] [--games 400]
-//                                 [--jobs 1] [--out runs/connect4] [--set PATH=VALUE]... [--perfect] [--no-save]
-//                                 [--held-out runs/reference-pool-43/pool.json]
+//   node bench/connect4/seeds.mjs [--seeds 101-106] [--pool runs/reference-pool/pool.json]... [--games 400] [--jobs 1]
+//                                 [--out runs/connect4] [--set PATH=VALUE]... [--perfect] [--brief] [--save FILE]
 //
-// --held-out rates on a second pool as well, of another seed, that no choice in the recipe looked at. --perfect adds games against the perfect player, which take minutes a seed where his opening book is short. Writes
-// bench/results/connect4-seeds.json, from which docs/connect-four.md is made (docs/figures/connect4.mjs). A seed
-// whose run is in OUT is not trained again, or goes on. With --set, for trying other options, nothing is saved.
+// --perfect adds games against the perfect player, which take minutes a seed where his opening book is short. --brief
+// leaves out the ladder, search and him. Writes bench/results/connect4-seeds.json, from which docs/connect-four.md is made
+// (docs/figures/connect4.mjs); with --set, for trying other options, nothing, unless --save names a file. A seed whose
+// run is in OUT is not trained again, or goes on.
 
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -22,15 +22,15 @@ import { resolveOptions } from "../../dist/index.js";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const { values } = parseArgs({
   options: {
-    seeds: { type: "string", default: "101-105" },
-    pool: { type: "string", default: join(root, "runs", "reference-pool", "pool.json") },
+    seeds: { type: "string", default: "101-106" },
+    pool: { type: "string", multiple: true, default: [join(root, "runs", "reference-pool", "pool.json")] },
     games: { type: "string", default: "400" },
     jobs: { type: "string", default: "1" },
     out: { type: "string" },
     set: { type: "string", multiple: true, default: [] },
-    "held-out": { type: "string" },
     perfect: { type: "boolean", default: false },
-    "no-save": { type: "boolean", default: false },
+    brief: { type: "boolean", default: false },
+    save: { type: "string" },
   },
 });
 const range = /^(\d+)-(\d+)$/.exec(values.seeds);
@@ -39,8 +39,8 @@ const wrong = !range
   ? "--seeds expects FIRST-LAST"
   : !(Number.isInteger(jobs) && jobs >= 1 && jobs <= availableParallelism())
     ? `--jobs expects a whole number from 1 to ${availableParallelism()}, received "${values.jobs}"`
-    : ([values.pool, values["held-out"]]
-        .filter((file) => file !== undefined && !existsSync(file))
+    : (values.pool
+        .filter((file) => !existsSync(file))
         .map((file) => `there is no ${file}: see the top of this file`)[0] ?? null);
 if (wrong !== null) {
   console.error(wrong);
@@ -48,6 +48,8 @@ if (wrong !== null) {
 }
 
 const out = values.out ?? join(root, "runs", values.set.length === 0 ? "connect4" : "connect4-tried");
+
+const DEFAULT_FILE = join(root, "bench", "results", "connect4-seeds.json");
 
 /** Of search at play time, rated on the ladder. */
 const SIMULATIONS = [16, 64];
@@ -126,46 +128,32 @@ await Promise.all(
 const rows = [];
 for (const seed of seeds) {
   const run = folder(seed);
-  const result = bellows("train", "--resume", run).find(({ type }) => type === "result");
-  const evaluation = bellows("eval", run, ...(values.perfect ? ["--perfect"] : []));
-  const pool = rate(run, values.pool);
-  const other = values["held-out"];
-  const heldOut = other === undefined ? null : rate(run, other);
-  const ladder = rate(run, "ladder");
-  const search = SIMULATIONS.map((simulations) => ({ simulations, ladder: rate(run, "ladder", simulations) }));
-  const { judge, versusRandom } = evaluation.find(({ type }) => type === "result");
-  const met = evaluation.find(({ type, b }) => type === "match" && b === "perfect");
-  const perfect = met ? { first: met.first, second: met.second } : null;
-  const { seconds, games, iterations, weightsHash } = result;
+  const { judge, seconds, games, iterations, weightsHash } = bellows("train", "--resume", run).find(
+    ({ type }) => type === "result",
+  );
   const { threads: trainedOn } = JSON.parse(readFileSync(join(run, "config.json"), "utf8")).run;
-  rows.push({
-    seed,
-    iterations,
-    games,
-    seconds,
-    threads: trainedOn,
-    weightsHash,
-    judge,
-    versusRandom,
-    perfect,
-    pool,
-    heldOut,
-    ladder,
-    search,
-  });
-  const text = pool.map(({ play, rating, bound }) => `${play} ${(rating ?? bound).toFixed(0)}`).join(", ");
+  const pools = values.pool.map((pool) => rate(run, pool));
+  rows.push({ seed, iterations, games, seconds, threads: trainedOn, weightsHash, judge, pools });
+  if (!values.brief) {
+    const evaluation = bellows("eval", run, ...(values.perfect ? ["--perfect"] : []));
+    const { versusRandom } = evaluation.find(({ type }) => type === "result");
+    const met = evaluation.find(({ type, b }) => type === "match" && b === "perfect");
+    const perfect = met ? { first: met.first, second: met.second } : null;
+    const ladder = rate(run, "ladder");
+    const search = SIMULATIONS.map((simulations) => ({ simulations, ladder: rate(run, "ladder", simulations) }));
+    Object.assign(rows.at(-1), { versusRandom, perfect, ladder, search });
+  }
+  const text = pools[0].map(({ play, rating, bound }) => `${play} ${(rating ?? bound).toFixed(0)}`).join(", ");
   const mistakes = ["argmax", "sampled"].map((play) => `${(100 * judge[play].mistakeRate).toFixed(2)}%`).join(", ");
   console.log(`seed ${seed}: ${seconds.toFixed(0)} s, rating ${text}, mistakes ${mistakes}`);
 }
 
-if (!values["no-save"] && values.set.length === 0) {
+const file = values.save ?? (values.set.length === 0 ? DEFAULT_FILE : undefined);
+if (file !== undefined) {
   const commit = spawnSync("git", ["rev-parse", "--short", "HEAD"], { cwd: root, encoding: "utf8" }).stdout.trim();
   const machine = `${cpus()[0]?.model.trim()}, ${availableParallelism()} cores`;
-  const aboutOf = (pool) => (pool === undefined ? null : JSON.parse(readFileSync(pool, "utf8")).about);
-  const command = `node bench/connect4/seeds.mjs --seeds ${values.seeds} --games ${values.games} --jobs ${jobs}${values["held-out"] ? ` --held-out ${values["held-out"]}` : ""}${values.perfect ? " --perfect" : ""}`;
-  const file = join(root, "bench", "results", "connect4-seeds.json");
-  writeFileSync(
-    file,
-    `${JSON.stringify({ command, machine, commit, pool: aboutOf(values.pool), heldOut: aboutOf(values["held-out"]), jobs, games: Number(values.games), rows }, null, 1)}\n`,
-  );
+  const pools = values.pool.map((pool) => JSON.parse(readFileSync(pool, "utf8")).about);
+  const command = `node bench/connect4/seeds.mjs ${process.argv.slice(2).join(" ")}`;
+  const text = JSON.stringify({ command, machine, commit, jobs, pools, games: Number(values.games), rows }, null, 1);
+  writeFileSync(file, `${text}\n`);
 }

@@ -12,7 +12,13 @@ import { studentQuantile } from "../../dist/lab/stats/distributions.js";
 const file = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const evidence = JSON.parse(readFileSync(file("bench/results/connect4-seeds.json"), "utf8"));
 const { rows } = evidence;
-const before = JSON.parse(readFileSync(file("bench/results/connect4-seeds-self-play-only.json"), "utf8"));
+const results = (name) => JSON.parse(readFileSync(file(`bench/results/connect4-seeds${name}.json`), "utf8"));
+/** Files of seeds.mjs: the recipe, the same three times as long, and as long without deviations and past policies. */
+const compared = [
+  ["the recipe", evidence],
+  ["1,800 iterations", results("-1800")],
+  ["1,800 iterations, against itself only", results("-self-play-only")],
+];
 
 const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
 const whole = (value) => value.toFixed(0);
@@ -31,38 +37,41 @@ const interval = (values, show) => {
   const { mean, low, high } = overSeeds(values);
   return `${show(mean)} (${show(low)} to ${show(high)})`;
 };
+/** A row's rating of one way to play on its ladder or on the pool of a number. */
 function rated(row, where, play) {
-  const rating = row[where].find((candidate) => candidate.play === play);
+  const ratings = where === "ladder" ? row.ladder : row.pools[where];
+  const rating = ratings.find((candidate) => candidate.play === play);
   const ends = [rating.rating, rating.sequential, ...rating.interval];
-  if (ends.includes(null)) throw new Error(`seed ${row.seed}, ${play}: a sweep of the ${where} has no rating`);
+  if (ends.includes(null)) throw new Error(`seed ${row.seed}, ${play}: a sweep of ${where} has no rating`);
   return rating;
 }
 
 // ---- ratings ----
 
+const minutes = rows.map((row) => row.seconds / 60);
+const POOLS = ["rebuilt pool (seed 42)", "pool of seed 43", "pool of seed 44"].slice(0, evidence.pools.length);
 const ratings = [
-  `${rows.length} seeds, ${rows[0].iterations.toLocaleString("en-US")} iterations each, ${whole(Math.min(...rows.map((row) => row.seconds / 60)))} to ` +
-    `${whole(Math.max(...rows.map((row) => row.seconds / 60)))} minutes on ${rows[0].threads} of the threads of a machine with ${evidence.machine}, ${evidence.jobs} at a time. Mean over seeds with the 95% interval of the mean, by Student's t.`,
+  `${rows.length} seeds, ${rows[0].iterations.toLocaleString("en-US")} iterations each, ${Math.min(...minutes).toFixed(1)} to ` +
+    `${Math.max(...minutes).toFixed(1)} minutes (${evidence.machine}; ${evidence.jobs} at a time, each on ${rows[0].threads} of them). ` +
+    "Mean over seeds with the 95% interval of the mean, by Student's t.",
   "",
   "| | argmax | sampled |",
   "|---|---:|---:|",
   ...[
-    ["rebuilt pool, Bradley-Terry", "pool", "rating"],
-    ["rebuilt pool, sequential procedure", "pool", "sequential"],
-    ["pool of another seed, Bradley-Terry", "heldOut", "rating"],
-    ["pool of another seed, sequential procedure", "heldOut", "sequential"],
+    ...POOLS.flatMap((words, i) => [
+      [`${words}, Bradley-Terry`, i, "rating"],
+      [`${words}, sequential procedure`, i, "sequential"],
+    ]),
     ["ladder, Bradley-Terry", "ladder", "rating"],
-  ]
-    .filter(([, where]) => rows.every((row) => row[where]))
-    .map(
-      ([words, where, scale]) =>
-        `| ${words} | ${PLAYS.map((play) =>
-          interval(
-            rows.map((row) => rated(row, where, play)[scale]),
-            whole,
-          ),
-        ).join(" | ")} |`,
-    ),
+  ].map(
+    ([words, where, scale]) =>
+      `| ${words} | ${PLAYS.map((play) =>
+        interval(
+          rows.map((row) => rated(row, where, play)[scale]),
+          whole,
+        ),
+      ).join(" | ")} |`,
+  ),
   `| mistakes, of ${rows[0].judge.argmax.positions.toLocaleString("en-US")} contested positions | ${PLAYS.map((play) =>
     interval(
       rows.map((row) => row.judge[play].mistakeRate),
@@ -74,7 +83,7 @@ const ratings = [
   `|---:|---:|${"---:|".repeat(8)}---|`,
   ...rows.map((row) => {
     const cells = PLAYS.flatMap((play) => {
-      const pool = rated(row, "pool", play);
+      const pool = rated(row, 0, play);
       const own = pool.interval.map(whole).join(" to ");
       return [
         `${whole(pool.rating)} (${own})`,
@@ -87,29 +96,33 @@ const ratings = [
   }),
 ];
 
-// ---- the recipe before it ----
+// ---- other recipes ----
 
 const spread = (values, show) => {
   const { mean } = overSeeds(values);
   const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
   return `${show(mean)}, ${show(deviation)}, ${show(Math.min(...values))}`;
 };
-const compared = [
-  ["argmax, pool", (row) => rated(row, "pool", "argmax").rating],
-  ["sampled, pool", (row) => rated(row, "pool", "sampled").rating],
-  ["argmax, ladder", (row) => rated(row, "ladder", "argmax").rating],
-  ["sampled, ladder", (row) => rated(row, "ladder", "sampled").rating],
-];
-const seedsOf = (list) => `${list[0].seed} to ${list.at(-1).seed}`;
-const earlier = [
-  `| mean, standard deviation, lowest | before, seeds ${seedsOf(before.rows)} | now, seeds ${seedsOf(rows)} |`,
-  "|---|---:|---:|",
-  ...compared.map(
-    ([name, of]) => `| ${name} | ${spread(before.rows.map(of), whole)} | ${spread(rows.map(of), whole)} |`,
+const others = [
+  `| mean, standard deviation, lowest | ${compared.map(([words, of]) => `${words}, seeds ${of.rows[0].seed} to ${of.rows.at(-1).seed}`).join(" | ")} |`,
+  `|---|${"---:|".repeat(compared.length)}`,
+  ...POOLS.flatMap((words, i) =>
+    PLAYS.map((play) => {
+      const cells = compared.map(([, of]) =>
+        spread(
+          of.rows.map((row) => rated(row, i, play).rating),
+          whole,
+        ),
+      );
+      return `| ${words}, ${play} | ${cells.join(" | ")} |`;
+    }),
   ),
   ...PLAYS.map((play) => {
-    const of = (row) => row.judge[play].mistakeRate;
-    return `| ${play}, mistakes | ${spread(before.rows.map(of), percent)} | ${spread(rows.map(of), percent)} |`;
+    const cells = compared.map(([, of]) => {
+      const { mean, low, high } = overSeeds(of.rows.map((row) => row.judge[play].mistakeRate));
+      return `${percent(mean)} (${percent(low)} to ${percent(high)})`;
+    });
+    return `| mistakes, ${play} (95% interval) | ${cells.join(" | ")} |`;
   }),
 ];
 
@@ -235,9 +248,9 @@ const scores = rows.flatMap((row) =>
   PLAYS.map((play) => ({
     seed: String(row.seed),
     play,
-    rating: rated(row, "pool", play).rating,
-    low: rated(row, "pool", play).interval[0],
-    high: rated(row, "pool", play).interval[1],
+    rating: rated(row, 0, play).rating,
+    low: rated(row, 0, play).interval[0],
+    high: rated(row, 0, play).interval[1],
   })),
 );
 const color = { field: "play", type: "nominal", title: null, scale: { range: ["#4c78a8", "#f58518"] } };
@@ -293,7 +306,7 @@ writeFileSync(file("docs/figures/connect4.svg"), `${svg}\n`);
 const page = file("docs/connect-four.md");
 let text = readFileSync(page, "utf8");
 const studies = ["screen", "robust", "league"].map((name) => [name, ideas(`bench/results/connect4-${name}.jsonl`)]);
-const blocks = { ratings, earlier, mistakes, ladder, perfect, search: searched, ...Object.fromEntries(studies) };
+const blocks = { ratings, others, mistakes, ladder, perfect, search: searched, ...Object.fromEntries(studies) };
 for (const [name, block] of Object.entries(blocks)) {
   const marked = new RegExp(`(<!-- ${name} -->\n)[\\s\\S]*?(<!-- end of ${name} -->)`);
   if (!marked.test(text)) throw new Error(`docs/connect-four.md has no markers of ${name}`);
