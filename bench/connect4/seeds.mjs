@@ -51,8 +51,9 @@ const out = values.out ?? join(root, "runs", values.set.length === 0 ? "connect4
 
 const DEFAULT_FILE = join(root, "bench", "results", "connect4-seeds.json");
 
-/** Of search at play time, rated on the ladder. */
+/** Of search at play time, rated on the ladder by fewer games. */
 const SIMULATIONS = [16, 64];
+const SEARCH_GAMES = "100";
 
 /** The lines that the command prints with --json. */
 function bellows(...argv) {
@@ -73,7 +74,8 @@ function bellows(...argv) {
 /** Ratings of both plays, with so many simulations before each move, and what they made against each opponent. */
 function rate(run, pool, simulations = 0) {
   const search = simulations === 0 ? [] : ["--simulations", String(simulations)];
-  const lines = bellows("rate", run, "--pool", pool, "--games", values.games, ...search);
+  const games = simulations === 0 ? values.games : SEARCH_GAMES;
+  const lines = bellows("rate", run, "--pool", pool, "--games", games, ...search);
   return lines
     .filter((line) => line.type === "rating" && line.simulations === simulations)
     .map((rating) => ({
