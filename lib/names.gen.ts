@@ -366,7 +366,7 @@ export const OPTION_ROWS: readonly OptionRow[] = [
 /** Defaults that differ for one game, by option path. */
 export const GAME_DEFAULTS: Readonly<Record<GameName, Readonly<Record<string, number | boolean | string>>>> = {
   tictactoe: {"net.width":128,"net.depth":3,"rollout.games":2048,"rollout.mirror":true,"rollout.openings.share":0.7,"rollout.openings.plies":8,"ppo.epochs":2,"ppo.minibatch":512,"ppo.normalizeAdvantages":false,"ppo.lambda":1,"ppo.lr":0.004,"ppo.lrSchedule":"cosine","ppo.entropy":0.08,"ppo.entropySchedule":"cosine","run.iterations":400},
-  connect4: {"net.kind":"resmlp","net.width":128,"net.depth":4,"net.observation":"threats","rollout.games":2048,"rollout.mirror":true,"rollout.openings.share":0.7,"rollout.openings.plies":8,"rollout.deviations.share":0.35,"rollout.starts.share":0.25,"rollout.opponents.selfShare":0.75,"rollout.opponents.pool":40,"rollout.opponents.every":10,"rollout.opponents.temperature":1.5,"ppo.epochs":2,"ppo.minibatch":1024,"ppo.lr":0.001,"ppo.lrSchedule":"linear","ppo.entropy":0.02,"ppo.entropySchedule":"linear","run.iterations":600,"run.evaluateEvery":100},
+  connect4: {"net.kind":"resmlp","net.width":128,"net.depth":4,"net.observation":"threats","rollout.games":2048,"rollout.mirror":true,"rollout.openings.share":0.7,"rollout.openings.plies":8,"rollout.deviations.share":0.35,"rollout.starts.share":0.25,"rollout.opponents.selfShare":0.75,"rollout.opponents.pool":40,"rollout.opponents.every":10,"rollout.opponents.temperature":1.5,"ppo.epochs":2,"ppo.minibatch":1024,"ppo.lr":0.001,"ppo.lrSchedule":"linear","ppo.entropy":0.02,"ppo.entropySchedule":"linear","run.iterations":1800,"run.evaluateEvery":100},
 };
 
 /** A player without a network, and how strong. */
