@@ -226,7 +226,7 @@ function ideas(path) {
   const budget = `${amount < 1e6 ? amount : amount.toExponential(1)} ${unit}`;
   return [
     `${runs} runs of ${budget} each; metric \`${spec.metric.name}\`, gains below ${spec.metric.delta} do not matter. ` +
-      `The baseline ends at ${figure(noise.floor.mean)}, standard deviation over seeds ${figure(noise.floor.deviation)}.`,
+      `The baseline ends at ${figure(noise.floor.mean)}, standard deviation over ${noise.floor.runs} seeds ${figure(noise.floor.deviation)}.`,
     "",
     "| idea | hypothesis, written before | gain | interval | pairs | verdict |",
     "|---|---|---:|---|---:|---|",
@@ -305,7 +305,7 @@ writeFileSync(file("docs/figures/connect4.svg"), `${svg}\n`);
 
 const page = file("docs/connect-four.md");
 let text = readFileSync(page, "utf8");
-const studies = ["screen", "robust", "league"].map((name) => [name, ideas(`bench/results/connect4-${name}.jsonl`)]);
+const studies = ["screen", "league"].map((name) => [name, ideas(`bench/results/connect4-${name}.jsonl`)]);
 const blocks = { ratings, others, mistakes, ladder, perfect, search: searched, ...Object.fromEntries(studies) };
 for (const [name, block] of Object.entries(blocks)) {
   const marked = new RegExp(`(<!-- ${name} -->\n)[\\s\\S]*?(<!-- end of ${name} -->)`);
