@@ -2,7 +2,7 @@
 
 import { BellowsError } from "../errors.js";
 import { type NativeBenchCase, type NativeBenchRow, native, settled, take } from "../native.js";
-import { nearest } from "../nearest.js";
+import { nearest } from "./nearest.js";
 import { measurePeer, type PeerEntry } from "./peers.js";
 import { median } from "./statistics.js";
 

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
+import { nearest } from "../bench/nearest.js";
 import { GAME_NAMES } from "../names.gen.js";
 import { native, settled } from "../native.js";
-import { nearest } from "../nearest.js";
 import { resolveEntries } from "../options.js";
 import type { Context } from "./context.js";
 import { withGame } from "./flags.js";

@@ -1,7 +1,6 @@
 // Takes the reports of an objective, where it runs, and makes its metric of them.
 
 import { OptionError } from "../errors.js";
-import { editDistance } from "../nearest.js";
 import { metricFailure } from "./failure.js";
 import type { Ending, Work } from "./protocol.js";
 import type { Metric, Report, Summary } from "./task.js";
@@ -22,13 +21,27 @@ export function lengthOf(summary: Summary): number {
   return summary === "final" ? 1 : summary.last;
 }
 
+/** Changes of single characters that make one text of another. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; ++i) {
+    const next = [i];
+    for (let j = 1; j <= b.length; ++j) {
+      const swap = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(swap, row[j]! + 1, next[j - 1]! + 1));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}
+
 /** The names most like one that is not there: those that end alike first, then those spelt alike. */
 export function nearest(name: string, names: Iterable<string>): string[] {
   const leaf = (text: string) => text.slice(text.lastIndexOf(".") + 1);
   const rank = (other: string) => {
     const contains = other.includes(name) || name.includes(other) || leaf(other) === leaf(name);
     return (
-      (contains ? 0 : 0.5) + editDistance(name.toLowerCase(), other.toLowerCase()) / Math.max(name.length, other.length)
+      (contains ? 0 : 0.5) + distance(name.toLowerCase(), other.toLowerCase()) / Math.max(name.length, other.length)
     );
   };
   return [...names]

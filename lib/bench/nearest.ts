@@ -1,7 +1,7 @@
 // Suggestions for names that were mistyped.
 
-/** Letters to insert, delete or replace (Levenshtein). */
-export function editDistance(left: string, right: string): number {
+/** Letters to insert, delete or replace. */
+function distance(left: string, right: string): number {
   let row = Array.from({ length: right.length + 1 }, (_, j) => j);
   for (const [i, letter] of [...left].entries()) {
     const next = [i + 1];
@@ -16,6 +16,6 @@ export function editDistance(left: string, right: string): number {
 
 /** The name that was probably meant; null where none is near. */
 export function nearest(name: string, known: readonly string[]): string | null {
-  const [best] = known.map((word) => ({ word, far: editDistance(name, word) })).sort((a, b) => a.far - b.far);
+  const [best] = known.map((word) => ({ word, far: distance(name, word) })).sort((a, b) => a.far - b.far);
   return best && best.far <= name.length / 3 + 1 ? best.word : null;
 }
