@@ -200,8 +200,7 @@ typedef struct bw_rollout_encode_args {
 // draws uniformly. argmax != 0 takes the most probable action instead of sampling. What is recorded is the
 // log-probability at temperature 1: record only with temperature 1. As long as fewer than setup.deviation stones are on
 // the board, each move of setup.deviator is with the chance deviation_random a uniformly random one, and nothing is
-// recorded; a move that would end the game ends this instead, and becomes the policy's (so a policy that misses a win
-// there is not told).
+// recorded; a position in which some legal move would end the game ends this, whatever the policy does there.
 typedef struct bw_rollout_act_args {
   int game;
   bw_rollout_buffers rollout;

@@ -110,24 +110,32 @@ GAME_KERNEL(rollout_encode) {
   }
 }
 
+// True if some legal move ends the game.
+BW_INLINE int GAME(may_end)(const GAME(state) * state) {
+  const uint32_t mask = GAME(legal)(state);
+  for (int action = 0; action < GAME(ACTIONS); ++action) {
+    if (!(mask >> action & 1)) continue;
+    GAME(state) next = *state;
+    GAME(play)(&next, action);
+    if (GAME(result)(&next) != BW_ONGOING) return 1;
+  }
+  return 0;
+}
+
 // True while the game's first moves are a deviation (bw_game_setup), to which this one, *action by the policy, belongs;
-// *action may then become a random one.
+// *action may then become a random one. Whether it belongs is a function of the position alone: were it one of the
+// action, only some of a position's moves would be trained.
 BW_INLINE int GAME(deviate)(const GAME(state) * state, const bw_game_setup* setup, uint64_t seed, double chance,
                             int* action) {
   const int ply = GAME(ply)(state);
-  if (ply >= setup->deviation) return 0;
-  int candidate = *action;
+  if (ply >= setup->deviation || GAME(may_end)(state)) return 0;
   if ((ply & 1) == setup->deviator) {
     const bw_random4 random = bw_philox(seed, BW_STREAM_OPENING, setup->number, (uint32_t)ply);
     const uint32_t mask = GAME(legal)(state);
     if ((double)bw_uniform(random.v[0]) < chance) {
-      candidate = bw_nth_action(mask, bw_below(random.v[1], bw_count_actions(mask)));
+      *action = bw_nth_action(mask, bw_below(random.v[1], bw_count_actions(mask)));
     }
   }
-  GAME(state) next = *state;
-  GAME(play)(&next, candidate);
-  if (GAME(result)(&next) != BW_ONGOING) return 0;
-  *action = candidate;
   return 1;
 }
 

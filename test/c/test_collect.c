@@ -216,6 +216,18 @@ static void test_records(const char* game, const char* learn, const char* self_s
   bw_device_destroy(device);
 }
 
+// True if some legal move ends the game.
+static bool may_end(const bw_game* rules, const unsigned char* state) {
+  for (int action = 0; action < rules->actions; ++action) {
+    if (!(rules->legal(state) >> action & 1)) continue;
+    unsigned char next[64];
+    memcpy(next, state, sizeof next);
+    rules->play(next, action);
+    if (rules->result(next) != BW_ONGOING) return true;
+  }
+  return false;
+}
+
 // Deviations: the board's stones up to the first record are there by the policy's own moves, but for those of the side
 // that deviates, which are random as often as the option says; nothing is recorded before, everything after.
 static void test_deviations(const char* learn, const char* self_share) {
@@ -255,7 +267,6 @@ static void test_deviations(const char* learn, const char* self_share) {
     const int own = setup->record_both ? end - before : (end - first_own + 1) / 2;
     CHECK_EQ_INT(r.counts[g], own);
     shorter += before < setup->deviation;
-    if (before < setup->deviation) CHECK(before >= 6);  // where a move would have ended the game
     if (r.counts[g] > 0) {
       const void* first = r.states + (size_t)(g * 42) * rules->state_bytes;
       CHECK_EQ_INT(rules->ply(first), first_own);
@@ -284,10 +295,12 @@ static void test_deviations(const char* learn, const char* self_share) {
         if (setup->mirrored) wanted = rules->mirror_action(wanted);
       }
       CHECK_EQ_INT(played, wanted);
+      CHECK(!may_end(rules, state));
       of_deviator += ply % 2 == setup->deviator;
       changed += played != policy;
       rules->play(state, played);
     }
+    if (before < setup->deviation) CHECK(may_end(rules, state));
   }
   CHECK_MSG(deviated > 440 && deviated < 560, "%lld deviated", (long long)deviated);
   for (int length = 1; length <= PLIES; ++length) CHECK(lengths[length] > 15 && lengths[length] < 75);

@@ -869,6 +869,16 @@ static int choose(const double* logits, uint32_t mask, int actions, double tempe
   return last;
 }
 
+static bool may_end(const bw_game* game, const seen_state* seen) {
+  for (int action = 0; action < game->actions; ++action) {
+    seen_state next = *seen;
+    if (!(game->legal(seen->bytes) >> action & 1)) continue;
+    game->play(next.bytes, action);
+    if (game->result(next.bytes) != BW_ONGOING) return true;
+  }
+  return false;
+}
+
 // Recording goes with temperature 1: what is recorded is log p under the policy itself.
 static void act(const bw_game* game, int index, int64_t games, double temperature, int uniform, int argmax, int record,
                 int wdl) {
@@ -930,6 +940,8 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
     } while (chosen[i] < 0);
     const int ply = game->ply(seen.bytes);
     if (int_values(rollout.plies)[g] > 0 || ply >= setups[g].deviation) continue;
+    deviates[i] = !may_end(game, &seen);
+    if (!deviates[i]) continue;
     int candidate = chosen[i];
     const bw_random4 random = bw_philox(seed, BW_STREAM_OPENING, setups[g].number, (uint32_t)ply);
     if (ply % 2 == setups[g].deviator && bw_uniform(random.v[0]) < 0.4f) {
@@ -938,12 +950,9 @@ static void act(const bw_game* game, int index, int64_t games, double temperatur
         left &= left - 1;
       candidate = __builtin_ctz(left);
     }
-    seen_state next = seen;
-    game->play(next.bytes, candidate);
-    deviates[i] = game->result(next.bytes) == BW_ONGOING;
-    deviations += deviates[i];
-    random_moves += deviates[i] && candidate != chosen[i];
-    if (deviates[i]) chosen[i] = candidate;
+    ++deviations;
+    random_moves += candidate != chosen[i];
+    chosen[i] = candidate;
   }
   if (rows > 300 && !uniform) CHECK(deviations > 20 && random_moves > 0 && random_moves < deviations / 2);
 
