@@ -32,6 +32,16 @@ const commands = blocks("sh")
   .filter((line) => line !== "");
 
 describe("documents", () => {
+  test("docs/connect-four.md has the tables that today's results make", async () => {
+    const { fillIn } = await import(join(root, "docs", "figures", "connect4-tables.mjs"));
+    const page = readFileSync(join(root, "docs", "connect-four.md"), "utf8");
+    expect(fillIn(page)).toBe(page);
+    const other = page.replace(/\d+ \(\d+ to \d+\)/, "9999 (9998 to 9999)");
+    expect(other).not.toBe(page);
+    expect(fillIn(other)).toBe(page);
+    expect(() => fillIn(page.replace("<!-- end of ladder -->", ""))).toThrow("ladder");
+  });
+
   test("TypeScript blocks compile", () => {
     const folder = join(root, "build", "readme");
     rmSync(folder, { recursive: true, force: true });
