@@ -164,6 +164,9 @@ const KEYS = {
   checksum: "bellows.sha256",
 } as const;
 
+/** What the engine calls a file of weights alone. */
+const POLICY_FORMAT = "bellows-policy-1";
+
 /** What stands in place of the checksum while it is computed. */
 const UNSEALED = "0".repeat(64);
 
@@ -213,6 +216,8 @@ export interface CheckpointFile {
   readonly inputs: ReadonlyMap<string, string>;
   /** Whether the pool's weights are inside. */
   readonly bundled: boolean;
+  /** Whether it holds the weights alone. */
+  readonly policy: boolean;
 }
 
 /** A checkpoint error that names the file. */
@@ -366,6 +371,7 @@ export async function readCheckpoint(path: string): Promise<CheckpointFile> {
     opponents,
     inputs,
     bundled: file.tensors.some((tensor) => tensor.name === "opponents.weights"),
+    policy: file.metadata.format === POLICY_FORMAT,
   };
 }
 

@@ -150,7 +150,8 @@ export class SelfPlay implements AsyncDisposable {
   #clock: number | null = null;
   #stopped: "certificate" | null = null;
   #source: string | null = null;
-  #withoutOpponents = false;
+  /** What a run that was loaded without it lacks for training. */
+  #lacks: "opponents" | "optimiser's state" | null = null;
   #inputs: InputHashes = {};
   #trace: Trace | null = null;
 
@@ -204,7 +205,8 @@ export class SelfPlay implements AsyncDisposable {
 
   /**
    * Makes a run from a checkpoint: a file that {@link save} wrote, one of a run directory, or a run directory (its
-   * newest valid one). It goes on exactly as the run that wrote it.
+   * newest valid one). It goes on exactly as the run that wrote it. A file of {@link savePolicy} gives a run that can
+   * be evaluated and asked, not trained or saved.
    *
    * @throws {@link CheckpointError}
    */
@@ -221,6 +223,7 @@ export class SelfPlay implements AsyncDisposable {
   static async #fromFile(file: CheckpointFile, args: LoadArguments): Promise<SelfPlay> {
     let run: SelfPlay;
     let valid = false;
+    const opponents = (args.opponents ?? true) && !file.policy;
     try {
       const entries = storedEntries(file.config, file.path);
       const { threads, device, precision } = args;
@@ -229,7 +232,7 @@ export class SelfPlay implements AsyncDisposable {
       take(native().resolve(gameOf(entries), entries), "entries");
       valid = true;
       checkNetSize(file, take(native().plan(gameOf(entries), all), "rows"));
-      run = await SelfPlay.#start(all, args.opponents ?? true);
+      run = await SelfPlay.#start(all, opponents);
     } catch (error) {
       const { path } = error as { path?: string };
       if (!(error instanceof OptionError) || (valid && /^run\.(threads|device|precision)$/.test(path ?? "")))
@@ -237,7 +240,7 @@ export class SelfPlay implements AsyncDisposable {
       throw corrupt(file.path, `its options are not valid here: ${error.message}`, error.path, error);
     }
     try {
-      await run.#restore(file, args.opponents ?? true);
+      await run.#restore(file, opponents);
     } catch (error) {
       await run.close();
       throw error;
@@ -249,8 +252,10 @@ export class SelfPlay implements AsyncDisposable {
     try {
       if (opponents) checkInputs(file, this.#inputs);
       await settled(this.#engine.load(file.bytes));
-      this.#withoutOpponents = (!file.bundled || file.inputs.size > 0) && !opponents;
-      if (!file.bundled && opponents) await this.#readOpponents(file);
+      this.#lacks = null;
+      if (file.policy) this.#lacks = "optimiser's state";
+      else if (!opponents && (!file.bundled || file.inputs.size > 0)) this.#lacks = "opponents";
+      else if (!file.bundled) await this.#readOpponents(file);
     } catch (error) {
       throw namingFile(file.path, error);
     }
@@ -309,9 +314,7 @@ export class SelfPlay implements AsyncDisposable {
     const { signal } = args;
     this.#assertOpen("train");
     if (this.#training) throw new BellowsError("STATE", "this run is training already", { op: "train" });
-    if (this.#withoutOpponents) {
-      throw new BellowsError("STATE", "this run was loaded without its opponents: it cannot train", { op: "train" });
-    }
+    this.#assertWhole("train");
     this.#training = true;
     try {
       if (signal?.aborted) throw signal.reason;
@@ -378,6 +381,12 @@ export class SelfPlay implements AsyncDisposable {
 
   #assertOpen(op: string): void {
     if (this.#closing) throw new ClosedError(op);
+  }
+
+  #assertWhole(op: "train" | "save"): void {
+    if (this.#lacks === null) return;
+    const done = op === "train" ? "trained" : "saved, but by savePolicy";
+    throw new BellowsError("STATE", `this run was loaded without its ${this.#lacks}: it cannot be ${done}`, { op });
   }
 
   /** Training time since the run began, in seconds of the wall clock; a resumed run counts on. */
@@ -539,6 +548,7 @@ export class SelfPlay implements AsyncDisposable {
    * once or not at all.
    */
   async save(path: string): Promise<void> {
+    this.#assertWhole("save");
     if (typeof path !== "string" || path === "" || path.includes("\0")) refuse("save.path", path, "the name of a file");
     const work = async () => writeAtomic(path, await this.#encode("bundle", {}));
     await (this.#trace ? this.#trace.during("checkpoint", work) : work());
@@ -590,8 +600,8 @@ export class SelfPlay implements AsyncDisposable {
 
 /** Refuses options that describe a net which the file cannot hold, before memory for it is taken. */
 function checkNetSize(file: CheckpointFile, rows: readonly PlanRow[]): void {
-  // The weights and the optimiser's two moments.
-  const needed = 3 * rows.find(({ group, name }) => group === "net" && name === "agent")!.bytes;
+  // The weights, and but for a policy the optimiser's two moments.
+  const needed = (file.policy ? 1 : 3) * rows.find(({ group, name }) => group === "net" && name === "agent")!.bytes;
   if (needed <= file.bytes.length) return;
   const what = `its options describe a net of ${needed} bytes, and the file has ${file.bytes.length}`;
   throw corrupt(file.path, what, "net");

@@ -169,8 +169,8 @@ bw_status bw_selfplay_versus_random(bw_selfplay* run, int64_t games, bool argmax
 bw_status bw_selfplay_save(bw_selfplay* run, bool bundle_pool, const bw_metadata* extra, int extra_count,
                            uint8_t** bytes, size_t* size, bw_error* error);
 
-// The weights alone, as a policy file: what a match or an application needs of a trained run. Loading it as a run
-// fails.
+// The weights alone, as a policy file: what a match or an application needs of a trained run. Loading it gives a run
+// these weights and their iteration and leaves the rest: enough to evaluate, not to go on.
 bw_status bw_selfplay_save_policy(bw_selfplay* run, const bw_metadata* extra, int extra_count, uint8_t** bytes,
                                   size_t* size, bw_error* error);
 

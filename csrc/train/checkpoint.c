@@ -298,6 +298,12 @@ static bool parse_counter(const char** text, int64_t* value) {
   return true;
 }
 
+static bw_status read_counter(const bw_safetensors* file, const char* name, int64_t* value, bw_error* error) {
+  const char* text = bw_safetensors_metadata(file, name);
+  if (!text) return fail(error, name, "missing", "a counter");
+  return parse_counter(&text, value) && !*text ? BW_OK : fail(error, name, "malformed", "a counter");
+}
+
 static bw_status read_members(const bw_run* run, const bw_safetensors* file, int64_t snapshots, bw_member* members,
                               int* count, bw_error* error) {
   const char expected[] = "increasing snapshot numbers, no more than the pool holds";
@@ -452,9 +458,7 @@ static bw_status read_starts(bw_run* run, const bw_safetensors* file, stored_sta
   if (!bw_starts_kept(&run->config)) return BW_OK;
   static const char name[] = "starts.moves";
   const int64_t plies = run->game->max_plies, capacity = run->config.starts_capacity;
-  const char* text = bw_safetensors_metadata(file, "startsSeen");
-  if (!text) return fail(error, "startsSeen", "missing", "a counter");
-  if (!parse_counter(&text, &starts->seen) || *text) return fail(error, "startsSeen", "malformed", "a counter");
+  BW_TRY(read_counter(file, "startsSeen", &starts->seen, error));
   starts->count = starts->seen < capacity ? starts->seen : capacity;
   if (starts->count == 0) return BW_OK;
   char expected[96];
@@ -474,19 +478,25 @@ static bw_status read_starts(bw_run* run, const bw_safetensors* file, stored_sta
   return fail(error, name, "not the moves of games", "legal moves after which the game goes on");
 }
 
+static bw_status load_policy(bw_run* run, const bw_safetensors* file, float* staging, bw_error* error) {
+  int64_t iteration;
+  BW_TRY(read_counter(file, "iteration", &iteration, error));
+  BW_TRY(bw_read_weights(&run->layout, file, staging, error));
+  BW_TRY(bw_run_set_weights(run, staging, error));
+  run->iteration = iteration;
+  return bw_device_sync(run->device, error);
+}
+
 static bw_status load(bw_run* run, const bw_safetensors* file, float* staging, bw_member* members,
                       stored_starts* starts, bw_error* error) {
   const int64_t n = run->layout.parameters;
   const char* format = bw_safetensors_metadata(file, "format");
   if (!format) return fail(error, "format", "missing", kFormat);
+  if (strcmp(format, kPolicyFormat) == 0) return load_policy(run, file, staging, error);
   if (strcmp(format, kFormat) != 0) return fail(error, "format", "of another kind", kFormat);
 
   int64_t values[COUNTERS];
-  for (int i = 0; i < COUNTERS; ++i) {
-    const char* text = bw_safetensors_metadata(file, kCounterNames[i]);
-    if (!text) return fail(error, kCounterNames[i], "missing", "a counter");
-    if (!parse_counter(&text, &values[i]) || *text) return fail(error, kCounterNames[i], "malformed", "a counter");
-  }
+  for (int i = 0; i < COUNTERS; ++i) BW_TRY(read_counter(file, kCounterNames[i], &values[i], error));
   int64_t kl_doublings = 0;
   if (run->config.ppo_kl_target > 0) BW_TRY(read_doublings(file, &kl_doublings, error));
   int member_count = 0;

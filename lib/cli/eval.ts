@@ -37,7 +37,7 @@ export function registerEval(program: Command, context: Context): void {
       "Judges a checkpoint: the exact best response from both seats (tic-tac-toe), mistakes by the perfect player's " +
         "scores (connect4), and the result against random play.",
     )
-    .argument("<checkpoint>", "a .safetensors file, or a run directory (its newest checkpoint)")
+    .argument("<checkpoint>", "a checkpoint or policy file, or a run directory (its newest checkpoint)")
     .option("--worst <n>", "connect4: the worst mistakes of argmax play that are shown", "5")
     .option(
       "--pool <file>",

@@ -26,7 +26,7 @@ export function registerPlay(program: Command, context: Context): void {
     .command("play")
     .summary("play against a checkpoint in the terminal")
     .description("Plays a game against a checkpoint. Type a move, `undo`, `hint`, or `quit`.")
-    .argument("<checkpoint>", "a .safetensors file, or a run directory (its newest checkpoint)")
+    .argument("<checkpoint>", "a checkpoint or policy file, or a run directory (its newest checkpoint)")
     .option("--first", "you move first (the default)")
     .option("--second", "the policy moves first")
     .option(

@@ -21,7 +21,7 @@ export function registerPolicy(program: Command, context: Context): void {
       "Prints the policy at positions. A position is the moves that lead to it, as digits: columns 1-7 of Connect Four, " +
         "cells 1-9 of tic-tac-toe row by row; the empty line is the start position.",
     )
-    .argument("<checkpoint>", "a .safetensors file, or a run directory (its newest checkpoint)")
+    .argument("<checkpoint>", "a checkpoint or policy file, or a run directory (its newest checkpoint)")
     .argument("[moves]", "the moves of one position; the start position where left out")
     .option("--file <file>", "a file with one position a line; - is standard input")
     .option("--threads <n>", "threads; never changes results")

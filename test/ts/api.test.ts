@@ -322,6 +322,28 @@ describe("save and load", () => {
     await Promise.all([run.close(), again.close()]);
   });
 
+  test("a policy file gives a run to judge and to ask, not to go on with", async () => {
+    const path = join(folder, "policy.safetensors");
+    const run = await SelfPlay.create({ ...tiny, rollout: { opponents: { pool: 2, every: 1, selfShare: 0.5 } } });
+    await collect(run, { iterations: 3 });
+    await run.savePolicy(path);
+    const policy = await SelfPlay.load(path);
+    expect(await policy.weightsHash()).toBe(await run.weightsHash());
+    expect((await policy.counters()).iteration).toBe(3);
+    expect(await policy.policy(["", "1"])).toEqual(await run.policy(["", "1"]));
+    const [judged, wanted] = [await policy.evaluate(), await run.evaluate()];
+    expect(judged.certificate).toEqual(wanted.certificate);
+    const lacking = { code: "STATE", message: expect.stringContaining("optimiser") };
+    await expect(policy.train().next()).rejects.toMatchObject({ ...lacking, op: "train" });
+    await expect(policy.save(join(folder, "none.safetensors"))).rejects.toMatchObject({ ...lacking, op: "save" });
+    await policy.savePolicy(join(folder, "again.safetensors"));
+    expect(readFileSync(join(folder, "again.safetensors"))).toEqual(readFileSync(path));
+    await Promise.all([run.close(), policy.close()]);
+    const cut = join(folder, "cut.safetensors");
+    writeFileSync(cut, readFileSync(path).subarray(0, -4));
+    await expect(SelfPlay.load(cut)).rejects.toBeInstanceOf(CheckpointError);
+  });
+
   test("saving the same state twice gives the same bytes but for the clock", async () => {
     const run = await SelfPlay.create(tiny);
     const paths = ["a", "b"].map((name) => join(folder, `${name}.safetensors`));

@@ -78,6 +78,7 @@ describe("inputs", () => {
     const judged = await SelfPlay.load(at("moved.safetensors"), { opponents: false });
     expect((await judged.policy("")).value).toBeGreaterThan(-10);
     await expect(judged.train({ iterations: 1 }).next()).rejects.toMatchObject({ code: "STATE" });
+    await expect(judged.save(at("judged.safetensors"))).rejects.toMatchObject({ code: "STATE" });
     await judged.close();
   });
 
