@@ -6,6 +6,7 @@ import { type CheckpointFile, corrupt, readCheckpoint, readWhole } from "./check
 import { fromNative, ioError, isNativeError, OptionError } from "./errors.js";
 import { type NativeEngine, settled } from "./native.js";
 import { gameOf, type ResolvedOptions, storedEntries } from "./options.js";
+import { positionOfLine } from "./position-lines.js";
 
 /** SHA-256 of each file's content, by its name in the options. */
 export type InputHashes = Readonly<Record<string, string>>;
@@ -38,9 +39,11 @@ async function giveStarts(engine: NativeEngine, path: string): Promise<string> {
     throw ioError(error, path, "cannot read the start positions");
   }
   const lines = new TextDecoder().decode(bytes).split("\n");
-  // What stands behind # is for people, as in a blunder atlas.
-  const numbered = lines.map((text, index) => ({ text: text.replace(/#.*/, "").trim(), line: index + 1 }));
-  const positions = numbered.filter(({ text }) => text !== "");
+  const positions = lines.flatMap((text, index) => {
+    const moves = positionOfLine(text);
+    // Here an empty line is none: `-` is the start position.
+    return moves === null || text.trim() === "" ? [] : [{ moves, line: index + 1 }];
+  });
   if (positions.length === 0) {
     throw new OptionError(`${path} (${option}) holds no positions`, {
       op: "selfplay.create",
@@ -50,7 +53,7 @@ async function giveStarts(engine: NativeEngine, path: string): Promise<string> {
     });
   }
   try {
-    await engine.setStarts(positions.map(({ text }) => text));
+    await engine.setStarts(positions.map(({ moves }) => moves));
   } catch (error) {
     const typed = fromNative(error);
     const position = isNativeError(error) ? positions[error.step] : undefined;
@@ -58,7 +61,7 @@ async function giveStarts(engine: NativeEngine, path: string): Promise<string> {
     throw new OptionError(`${path}, line ${position.line} (${option}): ${typed.message}`, {
       op: "selfplay.create",
       path: option,
-      received: position.text,
+      received: position.moves,
       expected: typed.expected ?? "moves after which the game goes on",
       cause: typed,
     });

@@ -98,7 +98,7 @@ export interface StartsOptions {
   threshold: number;
   /** Share of games that start from a position of the file. A number from 0 to 1; default 0. */
   listShare: number;
-  /** File of start positions, each a line of moves from the empty board, remarks behind #; its content may not change during a run. Text; default "". */
+  /** File of start positions, the first word of each line: moves from the start position, or - for itself; # begins a remark; its content may not change during a run. Text; default "". */
   file: string;
 }
 
@@ -301,7 +301,7 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   {"path":"rollout.starts.capacity","type":"integer","default":10000,"min":1,"max":1000000,"values":null,"doc":"such positions kept, a uniform sample of all so far"},
   {"path":"rollout.starts.threshold","type":"number","default":0.3,"min":-1,"max":1,"values":null,"doc":"the agent thought itself ahead where its value was above this"},
   {"path":"rollout.starts.listShare","type":"number","default":0,"min":0,"max":1,"values":null,"doc":"share of games that start from a position of the file"},
-  {"path":"rollout.starts.file","type":"text","default":"","min":null,"max":null,"values":null,"doc":"file of start positions, each a line of moves from the empty board, remarks behind #; its content may not change during a run"},
+  {"path":"rollout.starts.file","type":"text","default":"","min":null,"max":null,"values":null,"doc":"file of start positions, the first word of each line: moves from the start position, or - for itself; # begins a remark; its content may not change during a run"},
   {"path":"rollout.opponents.selfShare","type":"number","default":1,"min":0,"max":1,"values":null,"doc":"share of games against the current policy itself; the rest meet the pool"},
   {"path":"rollout.opponents.pool","type":"integer","default":0,"min":0,"max":1024,"values":null,"doc":"past policies kept as opponents; 0 plays the current policy only"},
   {"path":"rollout.opponents.every","type":"integer","default":25,"min":1,"max":1000000,"values":null,"doc":"iterations between snapshots into the pool"},

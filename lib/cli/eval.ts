@@ -1,9 +1,5 @@
-import { constants } from "node:fs";
-import { access } from "node:fs/promises";
-import { dirname } from "node:path";
 import type { Command } from "commander";
-import { newestCheckpoint, writeAtomic } from "../checkpoint.js";
-import { ioError } from "../errors.js";
+import { checkWritable, newestCheckpoint, writeAtomic } from "../checkpoint.js";
 import { atlasText, blunderAtlas } from "../judge/atlas.js";
 import { type Blunder, findBlunders } from "../judge/blunders.js";
 import { connect4Positions } from "../judge/positions.js";
@@ -76,7 +72,8 @@ async function evaluate(path: string, flags: EvalFlags, context: Context): Promi
       throw usage(`--${flag} is for connect4, and the checkpoint of ${game}`, `--${flag}`, game, "connect4");
     }
     const pool = flags.pool === undefined ? null : await poolOf(flags.pool, game);
-    if (flags.atlas !== undefined) await checkFolder(flags.atlas);
+    // So that a wrong name is not found after minutes of work.
+    if (flags.atlas !== undefined) await checkWritable(flags.atlas);
     const evaluation = await run.evaluate();
     const { iteration, games: trained } = await run.counters();
     output.text(`${file.path}: ${game}, iteration ${iteration}\n\n${evaluationText(evaluation)}`);
@@ -129,15 +126,6 @@ async function reportWorst(run: SelfPlay, most: number, { output }: Context): Pr
     );
   }
   for (const blunder of worst) await output.emit({ type: "blunder", ...blunder });
-}
-
-/** So that a wrong name is not found after minutes of work. */
-async function checkFolder(path: string): Promise<void> {
-  try {
-    await access(dirname(path), constants.W_OK);
-  } catch (error) {
-    throw ioError(error, path, "cannot write the atlas");
-  }
 }
 
 async function meetPerfect(

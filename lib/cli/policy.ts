@@ -6,7 +6,7 @@ import { SelfPlay } from "../selfplay.js";
 import type { Context } from "./context.js";
 import { type LoadFlags, loadArguments } from "./load.js";
 import { usage } from "./output.js";
-import { lineBatches, namingLine, namingMoves } from "./positions.js";
+import { namingLine, namingMoves, positionBatches } from "./positions.js";
 import { count } from "./report.js";
 
 interface PolicyFlags extends LoadFlags {
@@ -23,13 +23,14 @@ export function registerPolicy(program: Command, context: Context): void {
     )
     .argument("<checkpoint>", "a checkpoint or policy file, or a run directory (its newest checkpoint)")
     .argument("[moves]", "the moves of one position; the start position where left out")
-    .option("--file <file>", "a file with one position a line; - is standard input")
+    .option("--file <file>", "a file with a position a line, of which the first word counts; - is standard input")
     .option("--threads <n>", "threads; never changes results")
     .option("--precision <name>", "fp32 or bf16, instead of the one it was trained with")
     .option("--json", "one JSON object a line on stdout")
     .addHelpText(
       "after",
-      "\nExamples:\n  $ bellows policy runs/my-run 51\n  $ printf '\\n5\\n51\\n' | bellows policy runs/my-run --file - --json\n",
+      "\nAn empty line of a file is the start position, and so is `-`; what stands behind # is a remark.\n" +
+        "\nExamples:\n  $ bellows policy runs/my-run 51\n  $ printf '\\n5\\n51\\n' | bellows policy runs/my-run --file - --json\n",
     )
     .action((path: string, moves: string | undefined, flags: PolicyFlags) => policy(path, moves, flags, context));
 }
@@ -43,13 +44,13 @@ async function policy(path: string, moves: string | undefined, flags: PolicyFlag
   const run = await SelfPlay.load(file.path, { ...loadArguments(flags), opponents: false });
   try {
     let positions = 0;
-    const batches = flags.file === undefined ? [[moves ?? ""]] : lineBatches(flags.file);
+    const batches = flags.file === undefined ? [[{ moves: moves ?? "", line: 1 }]] : positionBatches(flags.file);
     for await (const batch of batches) {
       let results: PositionPolicy[];
       try {
-        results = await run.policy(batch);
+        results = await run.policy(batch.map((each) => each.moves));
       } catch (error) {
-        throw flags.file === undefined ? namingMoves(error) : namingLine(error, flags.file, positions);
+        throw flags.file === undefined ? namingMoves(error) : namingLine(error, flags.file, batch);
       }
       for (const result of results) await print(result, run.options.game.name, context);
       positions += results.length;

@@ -1,32 +1,41 @@
-// Positions of a game from the command line: a file has one a line, as moves from the start.
+// Positions of a game from the command line: a file has one a line.
 
 import { createReadStream } from "node:fs";
 import { ioError, OptionError } from "../errors.js";
+import { type PositionLine, positionOfLine } from "../position-lines.js";
 
-/** Lines in a batch. */
+/** Positions in a batch. */
 const BATCH = 1024;
 
-/** Lines of a file in batches. A newline at the end of the file begins no further line. */
-export async function* lineBatches(path: string): AsyncGenerator<string[], void, undefined> {
+/** Positions of a file in batches. A newline at the end of the file begins no further line. */
+export async function* positionBatches(path: string): AsyncGenerator<PositionLine[], void, undefined> {
+  let batch: PositionLine[] = [];
+  let line = 0;
+  for await (const text of lines(path)) {
+    const moves = positionOfLine(text);
+    line += 1;
+    if (moves === null) continue;
+    batch.push({ moves, line });
+    if (batch.length < BATCH) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length > 0) yield batch;
+}
+
+async function* lines(path: string): AsyncGenerator<string, void, undefined> {
   const stream = path === "-" ? process.stdin.setEncoding("utf8") : createReadStream(path, "utf8");
   let rest = "";
-  let batch: string[] = [];
   try {
     for await (const chunk of stream as AsyncIterable<string>) {
-      const lines = (rest + chunk).split("\n");
-      rest = lines.pop() ?? "";
-      for (const line of lines) {
-        batch.push(line.replace(/\r$/, ""));
-        if (batch.length < BATCH) continue;
-        yield batch;
-        batch = [];
-      }
+      const found = (rest + chunk).split("\n");
+      rest = found.pop() ?? "";
+      for (const text of found) yield text;
     }
   } catch (error) {
     throw ioError(error, path, "cannot read the positions");
   }
-  if (rest !== "") batch.push(rest.replace(/\r$/, ""));
-  if (batch.length > 0) yield batch;
+  if (rest !== "") yield rest;
 }
 
 function indexOf(error: unknown): number | null {
@@ -42,11 +51,11 @@ export function namingMoves(error: unknown): unknown {
     : new OptionError((error as OptionError).message, { ...(error as OptionError), path: "moves" });
 }
 
-/** An error about the line that an illegal position stands in, counted from 1. */
-export function namingLine(error: unknown, file: string, before: number): unknown {
+/** An error about one of the positions of a file. */
+export function namingLine(error: unknown, file: string, positions: readonly PositionLine[]): unknown {
   const index = indexOf(error);
   if (index === null) return error;
-  const line = before + index + 1;
+  const line = positions[index]!.line;
   const { message, op, received, expected } = error as OptionError;
   return new OptionError(`${file}, line ${line}: ${message}`, {
     op,

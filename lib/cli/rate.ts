@@ -1,5 +1,9 @@
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
 import cliProgress from "cli-progress";
 import type { Command } from "commander";
+import { checkWritable } from "../checkpoint.js";
+import { OptionError } from "../errors.js";
 import type { MatchResult } from "../match/match.js";
 import { randomOpenings } from "../match/openings.js";
 import { MAX_SIMULATIONS, Player, parseReferencePlayer } from "../match/player.js";
@@ -31,6 +35,9 @@ interface RateFlags {
 
 /** What --pool takes beside files. */
 const LADDER = "ladder";
+
+/** The game that has one. */
+const LADDER_GAME = "connect4";
 
 const ANCHORS = { random: 1000 };
 
@@ -70,7 +77,8 @@ export function registerRate(program: Command, context: Context): void {
       `\nPlayers without a network:\n${kinds.join("")}` +
         "\nRatings are maximum likelihood (Bradley-Terry). Intervals (95%) are a bootstrap over pairs of games with one\n" +
         "opening and colours swapped; against a pool also over its members, which says how the rating may differ on\n" +
-        "another pool. Between two deterministic players a repeated game counts once: give them --plies.\n" +
+        "another pool. Between two deterministic players a repeated game counts once: give them --plies. A player that\n" +
+        "won everything has no rating but `>=` one: were it below, so many wins would have had a chance of 5%.\n" +
         "\nExamples:\n" +
         "  $ bellows rate runs/my-run --pool ladder\n" +
         "  $ bellows rate runs/my-run --pool ladder --simulations 64\n" +
@@ -104,24 +112,47 @@ async function rate(texts: readonly string[], flags: RateFlags, context: Context
   }
   const simulations =
     flags.simulations === undefined ? 0 : integer("--simulations", flags.simulations, 1, MAX_SIMULATIONS);
+  if (flags.pool !== undefined && flags.save !== undefined) {
+    throw usage("--save and --pool exclude each other", "--save", flags.save, "one of them");
+  }
   const players = await playersOf(texts, simulations);
   const file = flags.pool === undefined || flags.pool === LADDER ? null : await readPool(flags.pool);
-  const game = gameOf(players, flags.game, file);
+  const game = gameOf(players, flags.game, file?.game ?? (flags.pool === LADDER ? LADDER_GAME : undefined));
   const pool = flags.pool === LADDER ? await poolOf(LADDER, game) : file;
   const plies = flags.plies === undefined ? (pool?.plies ?? 0) : integer("--plies", flags.plies, 0, 64);
   const how: How = { game, plies, games, seed, threads, draws: flags.draws, context };
+  checkOpenings(how);
   if (!pool) await tournament(players, how, flags.save);
-  else if (flags.save !== undefined)
-    throw usage("--save and --pool exclude each other", "--save", flags.save, "one of them");
   else {
     const matches = await againstPool(players, pool, how);
     await emitResult(how, players.length, matches);
   }
 }
 
+/** Names the options where there are too few openings for them, before any game. */
+function checkOpenings({ game, plies, games, seed }: How): void {
+  try {
+    if (plies > 0) randomOpenings({ game, plies, count: games / 2, seed });
+  } catch (error) {
+    if (!(error instanceof OptionError)) throw error;
+    const expected = error.expected ?? "other plies";
+    const what = `there are fewer openings of so many plies than the ${games / 2} that ${games} games need`;
+    throw usage(`--plies is ${plies}, and ${what}`, "--plies", String(plies), expected);
+  }
+}
+
 /** A pool by what --pool says: a file, or `ladder`. */
-export function poolOf(name: string, game: GameName): Promise<Pool> {
-  return readPool(name === LADDER ? ladderPath(game) : name);
+export async function poolOf(name: string, game: GameName): Promise<Pool> {
+  if (name !== LADDER) return readPool(name);
+  if (game !== LADDER_GAME) {
+    throw usage(
+      `there is no ladder for ${game}; there is one for ${LADDER_GAME}`,
+      "--pool",
+      name,
+      "the file of a pool",
+    );
+  }
+  return readPool(ladderPath(game));
 }
 
 /** Rates a checkpoint's two players against a pool, for `bellows eval`. */
@@ -148,21 +179,47 @@ interface How {
 async function playersOf(texts: readonly string[], simulations = 0): Promise<Player[]> {
   const players: Player[] = [];
   for (const text of texts) {
-    const reference = parseReferencePlayer(text);
-    if (reference) players.push(await Player.load(reference));
+    const reference = await referenceOf(text);
+    if (reference) players.push(reference);
     else
       for (const search of simulations === 0 ? [0] : [0, simulations])
         for (const play of ["argmax", "sampled"] as const)
           players.push(await Player.load({ kind: "policy", path: text, play, simulations: search }));
   }
-  const names = players.map(({ name }) => name);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) throw usage(`${twice} is named twice`, "players", twice, "each player once");
+  if (simulations > 0 && players.every(({ play }) => play === null)) {
+    throw usage("--simulations is for checkpoints, and there is none", "--simulations", String(simulations), "none");
+  }
+  const identity = ({ name, source, play, simulations: search }: Player) =>
+    source === null ? name : `${resolve(source)} ${play} ${search}`;
+  const identities = players.map(identity);
+  const twice = players.find((_, i) => identities.indexOf(identities[i]!) !== i);
+  if (twice !== undefined) throw usage(`${twice.name} is named twice`, "players", twice.name, "each player once");
   return players;
 }
 
-function gameOf(players: readonly Player[], given: string | undefined, pool: Pool | null): GameName {
-  const name = given ?? players.find(({ game }) => game !== null)?.game ?? pool?.game;
+/** A player without a network; null where the text is the path of a checkpoint. */
+async function referenceOf(text: string): Promise<Player | null> {
+  const [kind = "", strength] = text.split(":", 2);
+  const row = PLAYER_ROWS.find((candidate) => candidate.kind === kind);
+  try {
+    const spec = parseReferencePlayer(text);
+    if (spec) return await Player.load(spec);
+  } catch (error) {
+    if (!(error instanceof OptionError)) throw error;
+    const range = row?.strength ? `${row.strength} from ${row.min} to ${row.max}` : "no strength";
+    throw usage(`${text} is no player: ${kind} takes ${range}`, "players", text, `${kind} with ${range}`);
+  }
+  if (existsSync(text)) return null;
+  const known = PLAYER_ROWS.map((each) => (each.strength ? `${each.kind}:N` : each.kind)).join(", ");
+  const what =
+    row?.strength && strength !== undefined
+      ? `${kind} takes ${row.strength}, a whole number from ${row.min} to ${row.max}`
+      : `there is no such checkpoint, policy file or run directory, and players without a network are ${known}`;
+  throw usage(`${text} is no player: ${what}`, "players", text, `a path, or one of ${known}`);
+}
+
+function gameOf(players: readonly Player[], given: string | undefined, ofPool: GameName | undefined): GameName {
+  const name = given ?? players.find(({ game }) => game !== null)?.game ?? ofPool;
   const game = GAME_NAMES.find((known) => known === name);
   if (game) return game;
   const expected = GAME_NAMES.join(" or ");
@@ -174,6 +231,10 @@ function gameOf(players: readonly Player[], given: string | undefined, pool: Poo
 async function tournament(asked: readonly Player[], how: How, save: string | undefined): Promise<void> {
   const { output } = how.context;
   const anchored = asked.some(({ name }) => name === "random");
+  if (anchored && asked.length === 1) {
+    throw usage("random alone has nobody to play; name another player, or --pool", "players", "random", "two players");
+  }
+  if (save !== undefined) await checkWritable(save);
   const players = anchored ? asked : [...asked, await Player.load({ kind: "random" })];
   const progress = new Matches((players.length * (players.length - 1)) / 2);
   const matches = await playRoundRobin(players, {
@@ -222,6 +283,10 @@ async function tournament(asked: readonly Player[], how: How, save: string | und
   if (save !== undefined) {
     const members = players.map((player) => {
       const { rating } = fit.ratings.find((rated) => rated.player === player.name)!;
+      if (!Number.isFinite(rating)) {
+        const why = "won or lost everything, so that it has no rating; more --games, or other players";
+        throw usage(`${save} is not written: ${player.name} ${why}`, "--save", player.name, "finite ratings");
+      }
       return { player, rating, sequential: sequential.get(player.name)! };
     });
     const { game, games, seed, plies } = how;
@@ -319,13 +384,14 @@ function ratingLine(rating: PlayerRating, interval: RatingInterval | undefined, 
   return {
     ...rating,
     rating: finite(rating.rating),
-    interval: interval && !fixed ? interval.map(finite) : null,
+    interval: interval?.some(Number.isFinite) && !fixed ? interval.map(finite) : null,
     ...(play === null ? {} : { play, simulations }),
   };
 }
 
 function intervalText(interval: RatingInterval | undefined): string {
   if (!interval) return "";
+  if (!interval.some(Number.isFinite)) return "unknown";
   const end = (value: number) => (Number.isFinite(value) ? value.toFixed(0) : "?");
   return `${end(interval[0])} to ${end(interval[1])}`;
 }

@@ -1,10 +1,11 @@
 import type { Command } from "commander";
 import { native, take } from "../native.js";
+import type { PositionLine } from "../position-lines.js";
 import { Connect4Solver, type Solution } from "../solver.js";
 import type { Context } from "./context.js";
 import { integer } from "./load.js";
 import { type Output, usage } from "./output.js";
-import { lineBatches, namingLine, namingMoves } from "./positions.js";
+import { namingLine, namingMoves, positionBatches } from "./positions.js";
 import { Counter } from "./progress.js";
 import { count, duration } from "./report.js";
 import { movesToEnd } from "./verdict.js";
@@ -35,7 +36,8 @@ export function registerSolve(program: Command, context: Context): void {
     .option("--json", "one JSON object a line on stdout")
     .addHelpText(
       "after",
-      "\nAn empty line of a file is the empty board. Threads and memory never change a score.\n" +
+      "\nAn empty line of a file is the empty board, and so is `-`; what stands behind # is a remark.\n" +
+        "Threads and memory never change a score.\n" +
         "\nExamples:\n  $ bellows solve connect4 4453 --scores\n  $ bellows solve connect4 --file positions.txt --json\n",
     )
     .action((game: string, moves: string | undefined, flags: SolveFlags) => solve(game, moves, flags, context));
@@ -50,7 +52,7 @@ async function solve(game: string, moves: string | undefined, flags: SolveFlags,
   }
   const threads = flags.threads === undefined ? undefined : integer("--threads", flags.threads, 0, 256);
   const memory = flags.memory === undefined ? undefined : integer("--memory", flags.memory, 1, 1 << 20);
-  const list = flags.file === undefined ? [moves ?? ""] : await readPositions(flags.file);
+  const list = flags.file === undefined ? [{ moves: moves ?? "", line: 1 }] : await readPositions(flags.file);
   const solver = await Connect4Solver.create({ threads: flags.file === undefined ? 1 : threads, memory });
   try {
     await context.gracefully(() => solveAll(solver, list, flags, context));
@@ -59,17 +61,15 @@ async function solve(game: string, moves: string | undefined, flags: SolveFlags,
   }
 }
 
-async function readPositions(file: string): Promise<string[]> {
-  const list: string[] = [];
-  for await (const lines of lineBatches(file)) {
-    for (const line of lines) list.push(line.trim().split(/\s+/, 1)[0] ?? "");
-  }
+async function readPositions(file: string): Promise<PositionLine[]> {
+  const list: PositionLine[] = [];
+  for await (const batch of positionBatches(file)) list.push(...batch);
   return list;
 }
 
 async function solveAll(
   solver: Connect4Solver,
-  list: readonly string[],
+  list: readonly PositionLine[],
   flags: SolveFlags,
   { output, signal }: Context,
 ): Promise<void> {
@@ -79,17 +79,20 @@ async function solveAll(
   let nodes = 0;
   let printed: Promise<void> = Promise.resolve();
   try {
-    await solver.solveMany(list, {
-      scores,
-      signal,
-      onSolution: (solution, index) => {
-        nodes += solution.nodes;
-        printed = printed.then(() => print(solution, file === undefined, output));
-        progress?.update(index + 1);
+    await solver.solveMany(
+      list.map(({ moves }) => moves),
+      {
+        scores,
+        signal,
+        onSolution: (solution, index) => {
+          nodes += solution.nodes;
+          printed = printed.then(() => print(solution, file === undefined, output));
+          progress?.update(index + 1);
+        },
       },
-    });
+    );
   } catch (error) {
-    throw file === undefined ? namingMoves(error) : namingLine(error, file, 0);
+    throw file === undefined ? namingMoves(error) : namingLine(error, file, list);
   } finally {
     await printed;
     progress?.stop();

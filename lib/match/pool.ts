@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { writeAtomic } from "../checkpoint.js";
 import { ioError, OptionError } from "../errors.js";
 import type { GameName } from "../names.gen.js";
+import { describe } from "../options.js";
 import { Player, parseReferencePlayer } from "./player.js";
 
 /** What a pool's file calls itself. */
@@ -53,8 +54,9 @@ export async function readPool(path: string): Promise<Pool> {
   const { poolFile } = await import("./pool-file.js");
   const parsed = poolFile.safeParse(value);
   if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    return refuse(path, `${issue?.path.join(".")}: ${issue?.message}`, parsed.error);
+    const { path: at, message } = parsed.error.issues[0]!;
+    const found = at.reduce<unknown>((inside, key) => (inside as Record<PropertyKey, unknown>)?.[key], value);
+    return refuse(path, `${at.join(".") || "the content"} is ${describe(found)}: ${message}`, parsed.error);
   }
   const { game, about, plies, players } = parsed.data;
   const members: PoolMember[] = [];
@@ -69,8 +71,23 @@ export async function readPool(path: string): Promise<Pool> {
   return { game, about, plies, members };
 }
 
-/** Writes a pool. Files of policies are named relative to it. */
+/**
+ * Writes a pool. Files of policies are named relative to it.
+ *
+ * @throws {@link OptionError} where a rating is not finite. {@link IoError}
+ */
 export async function writePool(path: string, { game, about, plies, members }: Pool): Promise<void> {
+  for (const { player, rating, sequential } of members) {
+    for (const [name, value] of Object.entries({ rating, sequential })) {
+      if (Number.isFinite(value)) continue;
+      throw new OptionError(`pool.${name} of ${player.name} is ${value}; it must be finite`, {
+        op: "pool",
+        path: `pool.${name}`,
+        received: String(value),
+        expected: "a finite number",
+      });
+    }
+  }
   const players = members.map(({ player, rating, sequential }) => {
     const file = player.source === null ? null : relative(dirname(resolve(path)), resolve(player.source));
     return {

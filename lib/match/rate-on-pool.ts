@@ -1,5 +1,6 @@
 // One player rated by games against the members of a pool, whose ratings stay.
 
+import { resolve } from "node:path";
 import { OptionError } from "../errors.js";
 import { checkArguments, checkNumber } from "../options.js";
 import { bootstrapRatings, type RatingInterval } from "../ratings/bootstrap.js";
@@ -38,7 +39,7 @@ export interface PoolRatingArguments extends Omit<MatchArguments, "game" | "open
 /** Two policies are the same by file and how they play, whatever they are called; other players by name. */
 function same(a: Player, b: Player): boolean {
   if (a.source === null || b.source === null) return a.name === b.name && a.source === b.source;
-  return a.source === b.source && a.play === b.play && a.simulations === b.simulations;
+  return resolve(a.source) === resolve(b.source) && a.play === b.play && a.simulations === b.simulations;
 }
 
 /**

@@ -21,7 +21,8 @@ export type RatingInterval = readonly [low: number, high: number];
 
 /**
  * Percentile intervals of {@link bradleyTerry} ratings, by player. Two games of one opening with colours swapped stay
- * together. NaN for players that are undetermined.
+ * together. NaN for players that are undetermined, and for those that played a single pair with each opponent: drawn
+ * anew it is always the same.
  */
 export function bootstrapRatings(
   encounters: readonly Encounter[],
@@ -53,7 +54,8 @@ export function bootstrapRatings(
   return new Map(
     [...drawn].map(([player, ratings]) => {
       const sorted = ratings.sort();
-      const missing = sorted.some(Number.isNaN);
+      const met = encounters.filter(({ a, b }) => a === player || b === player);
+      const missing = sorted.some(Number.isNaN) || (over === "pairs" && met.every(({ pairs }) => pairs.length === 1));
       const at = (share: number) => sorted[Math.min(samples - 1, Math.floor(share * samples))]!;
       return [player, missing ? [Number.NaN, Number.NaN] : [at(tail), at(1 - tail)]];
     }),

@@ -1,8 +1,8 @@
 // bellows rate, pools, and the script that rebuilds the reference pool.
 
 import { spawnSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { Player, readPool, resolveOptions, SelfPlay, type SelfPlayOptions, writePool } from "../../lib/index.js";
 import { OPTION_ROWS } from "../../lib/names.gen.js";
@@ -93,11 +93,36 @@ describe("bellows rate", () => {
     expect(best).toMatchObject({ player: "alpha-beta:6", standing: "atLeast", rating: null });
     // 20 wins against 1000.
     expect(best!.bound).toBeCloseTo(1000 - 400 * Math.log10(0.05 ** (-1 / 20) - 1), 5);
+    expect(best!.interval).toBeNull();
+    // It is no member of a pool, whose ratings are finite.
+    const file = join(folder, "swept.json");
+    const saved = await bellows([
+      "rate",
+      "alpha-beta:6",
+      "--game",
+      "connect4",
+      "--games",
+      "20",
+      "--save",
+      file,
+      "--json",
+    ]);
+    expect(saved.code).toBe(2);
+    expect(saved.last).toMatchObject({ type: "error", path: "--save", received: "alpha-beta:6" });
+    expect(existsSync(file)).toBe(false);
+  });
+
+  test("one pair of games has no interval", async () => {
+    const end = await bellows(["rate", "heuristic", "one-ply", "--game", "connect4", "--games", "2", "--json"]);
+    for (const { interval } of ratingsOf(end.lines)) expect(interval).toBeNull();
   });
 
   test("the ladder of the package is a pool", async () => {
     const end = await bellows(["rate", policy, "--pool", "ladder", "--games", "2", "--json"]);
     expect(end.code, end.stderr).toBe(0);
+    // It says the game where no player does.
+    const heuristic = await bellows(["rate", "heuristic", "--pool", "ladder", "--games", "2", "--json"]);
+    expect(heuristic.last).toMatchObject({ type: "result", game: "connect4" });
     // Games begin as those behind the pool's ratings did.
     expect(end.last.plies).toBe(4);
     expect(matchesOf(end.lines).map(({ b }) => b)).toEqual(
@@ -110,12 +135,17 @@ describe("bellows rate", () => {
     [["rate", "random", "random", "--game", "connect4"], "players"],
     [["rate", "random", "--game", "connect4", "--games", "3"], "--games"],
     [["rate", "random", "--game", "connect4", "--draws", "none"], "--draws"],
-    [["rate", "mcts:0", "--game", "connect4"], "player.simulations"],
+    [["rate", "mcts:0", "--game", "connect4"], "players"],
+    [["rate", "alpha-beta:x", "--game", "connect4"], "players"],
+    [["rate", "random", "--game", "connect4"], "players"],
+    [["rate", policy, `${folder}/../${basename(folder)}/policy.safetensors`], "players"],
+    [["rate", "heuristic", "--game", "connect4", "--simulations", "8"], "--simulations"],
+    [["rate", "heuristic", "--game", "connect4", "--save", join(folder, "none", "p.json")], /p.json$/],
     [["rate", "random", "--game", "connect4", "--simulations", "0"], "--simulations"],
-    [["rate", "none.safetensors"], "none.safetensors"],
-    [["rate", "random", "--game", "tictactoe", "--pool", "ladder"], /tictactoe-ladder.json$/],
+    [["rate", "none.safetensors"], "players"],
+    [["rate", "random", "--game", "tictactoe", "--pool", "ladder"], "--pool"],
     [["rate", "random", "--game", "connect4", "--pool", join(root, "package.json")], /package.json$/],
-    [["rate", "random", "--game", "connect4", "--games", "20", "--plies", "1"], "openings.count"],
+    [["rate", "random", "--game", "connect4", "--games", "20", "--plies", "1"], "--plies"],
   ])("%j is refused", async (args, path) => {
     const end = await bellows([...args, "--json"]);
     expect({ code: end.code, type: end.last.type }).toEqual({ code: 2, type: "error" });
@@ -147,7 +177,17 @@ describe("pools", () => {
       ["mcts:7", false, { rating: 1500, sequential: 1490.25 }],
     ]);
     writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, "utf8")), players: [] }));
-    await expect(readPool(path)).rejects.toThrow("is no pool");
+    await expect(readPool(path)).rejects.toThrow("is no pool: players is an array: Too small");
+    const [member] = members;
+    writeFileSync(path, "[]");
+    await expect(readPool(path)).rejects.toThrow("is no pool: the content is an array");
+    const swept = [{ ...member!, rating: Number.POSITIVE_INFINITY }];
+    await expect(writePool(path, { game: "connect4", about: "", plies: 0, members: swept })).rejects.toMatchObject({
+      code: "OPTION",
+      path: "pool.rating",
+      received: "Infinity",
+    });
+    expect(readFileSync(path, "utf8")).toBe("[]");
   });
 });
 

@@ -161,7 +161,7 @@ describe("bellows solve", () => {
 
   test("a file, in its order; what follows the first word does not count", async () => {
     const path = join(folder, "positions.txt");
-    writeFileSync(path, `445533 18\r\n\n${perfect.slice(0, 30)} -7 x\n 44553\n1122334`);
+    writeFileSync(path, `445533 18\r\n# a remark\n\n${perfect.slice(0, 30)} -7 x\n 44553# and one\n- 5\n1122334`);
     for (const threads of ["1", "3"]) {
       const end = await bellows(["solve", "connect4", "--file", path, "--json", "--threads", threads, "--memory", "8"]);
       expect(end.code, end.stderr).toBe(0);
@@ -170,11 +170,12 @@ describe("bellows solve", () => {
         ["", 1, "win"],
         [perfect.slice(0, 30), 1, "win"],
         ["44553", -18, "loss"],
+        ["", 1, "win"],
         ["1122334", -18, "loss"],
         [undefined, undefined, undefined],
       ]);
-      expect(end.last).toEqual({ type: "result", positions: 5, seconds: expect.any(Number) });
-      expect(end.stderr).toContain("5 positions in");
+      expect(end.last).toEqual({ type: "result", positions: 6, seconds: expect.any(Number) });
+      expect(end.stderr).toContain("6 positions in");
     }
     const scored = await bellows(["solve", "connect4", "--file", "-", "--scores", "--json"], { input: "445533\n" });
     expect(scored.lines[0]).toMatchObject({ scores: [17, 18, 17, 17, 17, 18, 17] });
@@ -184,7 +185,7 @@ describe("bellows solve", () => {
 
   test("bad input", async () => {
     const path = join(folder, "bad.txt");
-    writeFileSync(path, "44\n4455\n44444444\n9\n");
+    writeFileSync(path, "44\n# 4455\n44444444\n9\n");
     const cases: [string[], string, RegExp, RegExp][] = [
       [["connect4", "4444444"], "OPTION", /^moves$/, /move 7/],
       [["connect4", "--file", path], "OPTION", /bad\.txt:3$/, /line 3: move 7/],
