@@ -236,3 +236,41 @@ describe("the reference pool", () => {
     expect(build(join(folder, "parts"), 2).weightsHash).toBe(whole.weightsHash);
   });
 });
+
+describe("the evidence for Connect Four", () => {
+  test("seeds are trained, rated on each pool, and not trained again", () => {
+    const [out, save] = [join(folder, "seeds"), join(folder, "seeds.json")];
+    const set = ["run.iterations=2", "rollout.games=64", "net.width=16", "run.evaluateEvery=0"];
+    const args = ["--out", out, "--save", save, "--brief", "--games", "20", "--pool", pool, "--pool", pool];
+    const collect = (seeds: string) => {
+      const argv = [...args, "--seeds", seeds, "--jobs", "1", ...set.flatMap((option) => ["--set", option])];
+      const script = join(root, "bench", "connect4", "seeds.mjs");
+      const done = spawnSync(process.execPath, [script, ...argv], { encoding: "utf8" });
+      expect(done.status, done.stderr).toBe(0);
+      return JSON.parse(readFileSync(save, "utf8"));
+    };
+    const found = collect("7-8");
+    expect(found).toMatchObject({ games: 20, jobs: 1, pools: [expect.any(String), expect.any(String)] });
+    expect(found.rows.map(({ seed }: { seed: number }) => seed)).toEqual([7, 8]);
+    for (const row of found.rows) {
+      expect(row).toMatchObject({ iterations: 2, games: 128 });
+      expect(row.judge.argmax.mistakeRate).toBeGreaterThan(0);
+      expect(row.pools[0].map(({ play }: { play: string }) => play)).toEqual(["argmax", "sampled"]);
+      // The same games give the same ratings, and a run is resumed, not made anew.
+      expect(row.pools[1]).toEqual(row.pools[0]);
+    }
+    expect(found.rows[0].weightsHash).not.toBe(found.rows[1].weightsHash);
+    expect(collect("7-7").rows).toEqual(found.rows.slice(0, 1));
+  });
+
+  test.each([
+    ["--seeds", "7"],
+    ["--jobs", "0"],
+    ["--pool", "none.json"],
+  ])("%s %s is refused", (flag, value) => {
+    const script = join(root, "bench", "connect4", "seeds.mjs");
+    const done = spawnSync(process.execPath, [script, flag, value], { encoding: "utf8" });
+    expect(done.status).toBe(2);
+    expect(done.stderr).toContain(flag === "--pool" ? value : flag);
+  });
+});
