@@ -3,7 +3,7 @@
 // perfect player, and lets it play him.
 //
 //   node bench/reference-pool.mjs                              once: runs/reference-pool
-//   node bench/connect4/seeds.mjs [--seeds 101-106] [--pool runs/reference-pool/pool.json]... [--games 400] [--jobs 1]
+//   node bench/connect4/seeds.mjs [--seeds 201-210] [--pool runs/reference-pool/pool.json]... [--games 400] [--jobs 1]
 //                                 [--out runs/connect4] [--set PATH=VALUE]... [--perfect] [--brief] [--save FILE]
 //
 // --perfect adds games against the perfect player, which take minutes a seed where his opening book is short. --brief
@@ -22,7 +22,7 @@ import { resolveOptions } from "../../dist/index.js";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const { values } = parseArgs({
   options: {
-    seeds: { type: "string", default: "101-106" },
+    seeds: { type: "string", default: "201-210" },
     pool: { type: "string", multiple: true, default: [join(root, "runs", "reference-pool", "pool.json")] },
     games: { type: "string", default: "400" },
     jobs: { type: "string", default: "1" },

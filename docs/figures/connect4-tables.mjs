@@ -10,10 +10,11 @@ const file = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 export const evidence = JSON.parse(readFileSync(file("bench/results/connect4-seeds.json"), "utf8"));
 const { rows } = evidence;
 const results = (name) => JSON.parse(readFileSync(file(`bench/results/connect4-seeds${name}.json`), "utf8"));
-/** Files of seeds.mjs: the recipe, the same a third as long, and the one before, without deviations and past policies. */
+/** Files of seeds.mjs: the recipe, and others that the page tells about. */
 const compared = [
   ["the recipe", evidence],
-  ["600 iterations", results("-600")],
+  ["deviations end with the chosen move", results("-by-move")],
+  ["the same, 600 iterations", results("-600")],
   ["against itself only, no deviations", results("-self-play-only")],
 ];
 
@@ -46,7 +47,14 @@ export function rated(row, where, play) {
 // ---- ratings ----
 
 const minutes = rows.map((row) => row.seconds / 60);
-const POOLS = ["rebuilt pool (seed 42)", "pool of seed 43", "pool of seed 44"].slice(0, evidence.pools.length);
+const POOLS = evidence.pools.map((about, i) => {
+  const words = `pool of seed ${/seed (\d+)/.exec(about)[1]}`;
+  return i === 0 ? `rebuilt ${words}` : words;
+});
+const ALL_POOLS = `mean over the ${POOLS.length} pools`;
+/** A row's mean rating over all pools. */
+const everywhere = (row, play, scale = "rating") =>
+  row.pools.reduce((sum, _, pool) => sum + rated(row, pool, play)[scale], 0) / row.pools.length;
 const ratings = [
   `${rows.length} seeds, ${rows[0].iterations.toLocaleString("en-US")} iterations each, ${Math.min(...minutes).toFixed(1)} to ` +
     `${Math.max(...minutes).toFixed(1)} minutes (${evidence.machine}; ${evidence.jobs} at a time, each on ${rows[0].threads} of them). ` +
@@ -59,16 +67,19 @@ const ratings = [
       [`${words}, Bradley-Terry`, i, "rating"],
       [`${words}, sequential procedure`, i, "sequential"],
     ]),
+    [`${ALL_POOLS}, Bradley-Terry`, "pools", "rating"],
+    [`${ALL_POOLS}, sequential procedure`, "pools", "sequential"],
     ["ladder, Bradley-Terry", "ladder", "rating"],
-  ].map(
-    ([words, where, scale]) =>
-      `| ${words} | ${PLAYS.map((play) =>
-        interval(
-          rows.map((row) => rated(row, where, play)[scale]),
-          whole,
-        ),
-      ).join(" | ")} |`,
-  ),
+  ].map(([words, where, scale]) => {
+    const of = (row, play) => (where === "pools" ? everywhere(row, play, scale) : rated(row, where, play)[scale]);
+    const cells = PLAYS.map((play) =>
+      interval(
+        rows.map((row) => of(row, play)),
+        whole,
+      ),
+    );
+    return `| ${words} | ${cells.join(" | ")} |`;
+  }),
   `| mistakes, of ${rows[0].judge.argmax.positions.toLocaleString("en-US")} contested positions | ${PLAYS.map((play) =>
     interval(
       rows.map((row) => row.judge[play].mistakeRate),
@@ -76,8 +87,8 @@ const ratings = [
     ),
   ).join(" | ")} |`,
   "",
-  `| seed | minutes | ${PLAYS.flatMap((play) => [`${play}, pool`, "sequential", "ladder", "mistakes"]).join(" | ")} | weights |`,
-  `|---:|---:|${"---:|".repeat(8)}---|`,
+  `| seed | minutes | ${PLAYS.flatMap((play) => [`${play}, rebuilt pool`, "sequential", "other pools", "ladder", "mistakes"]).join(" | ")} | weights |`,
+  `|---:|---:|${"---:|".repeat(10)}---|`,
   ...rows.map((row) => {
     const cells = PLAYS.flatMap((play) => {
       const pool = rated(row, 0, play);
@@ -85,6 +96,10 @@ const ratings = [
       return [
         `${whole(pool.rating)} (${own})`,
         whole(pool.sequential),
+        row.pools
+          .slice(1)
+          .map((_, i) => whole(rated(row, 1 + i, play).rating))
+          .join(", "),
         whole(rated(row, "ladder", play).rating),
         percent(row.judge[play].mistakeRate),
       ];
@@ -103,14 +118,10 @@ const spread = (values, show) => {
 const others = [
   `| mean, standard deviation, lowest | ${compared.map(([words, of]) => `${words}, seeds ${of.rows[0].seed} to ${of.rows.at(-1).seed}`).join(" | ")} |`,
   `|---|${"---:|".repeat(compared.length)}`,
-  ...POOLS.flatMap((words, i) =>
+  ...[...POOLS, ALL_POOLS].flatMap((words, i) =>
     PLAYS.map((play) => {
-      const cells = compared.map(([, of]) =>
-        spread(
-          of.rows.map((row) => rated(row, i, play).rating),
-          whole,
-        ),
-      );
+      const of = (row) => (i < POOLS.length ? rated(row, i, play).rating : everywhere(row, play));
+      const cells = compared.map(([, { rows: others }]) => spread(others.map(of), whole));
       return `| ${words}, ${play} | ${cells.join(" | ")} |`;
     }),
   ),
