@@ -555,10 +555,29 @@ static void test_policies(void) {
   bad.players[0].temperature = 0;
   CHECK(bw_match_run(&bad, kept[1].results, kept[1].plies, kept[1].moves, &error) == BW_OPTION);
   CHECK_EQ_STR(error.path, "temperature");
-  // A policy file is none to train on.
-  CHECK(bw_selfplay_load(b.run, b.file, b.spec.file_bytes, &error) == BW_CHECKPOINT);
   free_net(&a);
   free_net(&b);
+}
+
+// A policy file gives a run its weights and nothing else; one of another net changes nothing.
+static void test_load_policy(void) {
+  net trained = make_net("connect4", "mlp", "24", "2", "2"), fresh = make_net("connect4", "mlp", "24", "2", "4");
+  net other = make_net("connect4", "mlp", "16", "2", "6");
+  const float* weights = NULL;
+  int64_t count = 0;
+  REQUIRE(bw_selfplay_weights(trained.run, &weights, &count, NULL) == BW_OK);
+  float* wanted = malloc((size_t)count * sizeof *wanted);
+  REQUIRE(wanted);
+  memcpy(wanted, weights, (size_t)count * sizeof *wanted);
+  REQUIRE(bw_selfplay_load(fresh.run, trained.file, trained.spec.file_bytes, NULL) == BW_OK);
+  bw_error error;
+  CHECK(bw_selfplay_load(fresh.run, other.file, other.spec.file_bytes, &error) == BW_CHECKPOINT);
+  REQUIRE(bw_selfplay_weights(fresh.run, &weights, &count, NULL) == BW_OK);
+  CHECK(memcmp(weights, wanted, (size_t)count * sizeof *wanted) == 0);
+  free(wanted);
+  free_net(&trained);
+  free_net(&fresh);
+  free_net(&other);
 }
 
 // ---- refusals and cancelling ----
@@ -701,6 +720,7 @@ int main(void) {
   test_games();
   test_seats();
   test_policies();
+  test_load_policy();
   test_refusals();
   test_cancel();
   test_searching();
