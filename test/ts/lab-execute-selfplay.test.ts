@@ -142,7 +142,8 @@ describe.concurrent("other budgets", () => {
     const ppo = { lrSchedule: "linear", lr: 0.01 };
     const { outcome, reports } = await run(taskOf({ budget: { seconds: 0.5 }, config: { ...config, ppo } }));
     expect(outcome.ok).toBe(true);
-    expect(reports.at(-1)!.values.seconds).toBeGreaterThanOrEqual(0.5);
+    // The clock that ends the run is read a moment after the one that is reported.
+    expect(reports.at(-1)!.values.seconds).toBeGreaterThan(0.49);
     expect(reports.at(-2)!.values.seconds).toBeLessThan(0.5);
     for (const { values } of reports.slice(0, -1))
       expect(values.lr! + 0.02 * values.seconds!).toBeGreaterThan(0.01 - 1e-9);

@@ -177,7 +177,6 @@ describe("playMatch", () => {
     await refusal(playMatch(policy, random, { games: 0 }), "match.games");
     const missing = { ...policy, path: join(folder, "none") };
     expect(await refusal(playMatch(missing, random), /none$/)).toBeInstanceOf(CheckpointError);
-    await expect(SelfPlay.load(policyFile)).rejects.toThrow(CheckpointError);
   });
 });
 
