@@ -257,7 +257,8 @@ describe.concurrent("another attempt", () => {
   test("goes on where an interrupt was, and after a kill -9 from there again, to the same bits", async () => {
     const task = long();
     const first = await interrupt(task, ({ index }) => index >= 20);
-    const second = await kill(task, ({ index }) => index >= 60);
+    // At once: on a busy machine the worker is far ahead of its reports.
+    const second = await kill(task, () => true);
     const third = await run(task);
     // What the runner got before the interrupt was done before the checkpoint.
     expect(second[0]!.index).toBeGreaterThan(first.findLast(({ index }) => index <= 20)!.index);
