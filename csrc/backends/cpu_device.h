@@ -36,9 +36,12 @@ void bw_cpu_linear_backward(bw_device* device, const bw_linear_backward_args* ar
 void bw_cpu_linear_gradient(bw_device* device, const bw_linear_gradient_args* args);
 void bw_cpu_linear_update(bw_device* device, const bw_linear_update_args* args);
 
-// Parts of them, on the calling thread: rows, tiles of rows of the gradient, groups of rows of the weight.
+// Parts of them, on the calling thread: rows, panels of columns, tiles of rows of the gradient, groups of rows of the
+// weight.
 void bw_cpu_forward_rows(bw_cpu_device* cpu, const bw_linear_forward_args* args, int64_t first, int64_t last);
 void bw_cpu_backward_rows(bw_cpu_device* cpu, const bw_linear_backward_args* args, int64_t first, int64_t last);
+void bw_cpu_forward_panels(bw_cpu_device* cpu, const bw_linear_forward_args* args, int64_t first, int64_t last);
+void bw_cpu_backward_panels(bw_cpu_device* cpu, const bw_linear_backward_args* args, int64_t first, int64_t last);
 int64_t bw_cpu_gradient_tiles(const bw_cpu_device* cpu, const bw_linear_gradient_args* args);
 void bw_cpu_run_gradient(bw_cpu_device* cpu, const bw_linear_gradient_args* args, int64_t first, int64_t last);
 int64_t bw_cpu_update_groups(const bw_cpu_device* cpu, const bw_linear_update_args* args);

@@ -3,6 +3,10 @@
 //
 // Rows go in blocks of BLOCK: what a layer of a 256-wide net reads and writes of a block is 32 KiB each, so that
 // activations stay in L1 and L2 while the weights stream past them.
+//
+// A small minibatch that is trained on goes by columns instead: each thread computes its columns of every layer for all
+// rows, and the threads meet after every layer. Then the activations go from core to core, which are few, and not the
+// weights, which are new for every minibatch: what a thread steps and packs (cpu_linear.c) is what it multiplies by.
 #include <stdbool.h>
 
 #include "cpu_device.h"
@@ -45,20 +49,140 @@ static uint64_t finish_part(const group_task* task, bw_step* step, int worker, d
   return now;
 }
 
-// Tasks are groups of BW_ROW_GROUP rows.
-static void run_rows(void* context, int64_t first, int64_t last, int worker) {
-  const group_task* task = context;
+// ---- by rows ----
+
+// Steps [first_step, last_step) for groups [first, last) of BW_ROW_GROUP rows.
+static void run_rows_between(const group_task* task, int first_step, int last_step, int64_t first, int64_t last,
+                             int worker) {
   const int64_t last_row = last * BW_ROW_GROUP < task->rows ? last * BW_ROW_GROUP : task->rows;
   uint64_t before = bw_now_ns();
   for (int64_t row = first * BW_ROW_GROUP; row < last_row; row += task->block) {
     const int64_t end = last_row - row < task->block ? last_row : row + task->block;
-    for (int i = 0; i < task->count; ++i) {
+    for (int i = first_step; i < last_step; ++i) {
       bw_step* step = &task->steps[i];
       run_rows_of(task->cpu, step, task->rows, row, end);
       before = finish_part(task, step, worker, (double)(end - row) / (double)task->rows, before);
     }
   }
 }
+
+// Tasks are groups of BW_ROW_GROUP rows.
+static void run_rows(void* context, int64_t first, int64_t last, int worker) {
+  const group_task* task = context;
+  run_rows_between(task, 0, task->count, first, last, worker);
+}
+
+// ---- by columns ----
+
+// Steps that the threads do without meeting: one product and what follows it element by element, each thread its
+// columns of all rows; or any others, each thread its rows.
+typedef struct segment {
+  const group_task* group;
+  int first, last;
+  int64_t columns;  // of the product; 0: by rows
+} segment;
+
+static int64_t columns_of(const bw_step* step) {
+  if (step->op == BW_LINEAR_FORWARD) return step->args.linear_forward.weight->out;
+  if (step->op == BW_LINEAR_BACKWARD) return step->args.linear_backward.weight->in;
+  return 0;
+}
+
+static bool is_elementwise(const bw_step* step) {
+  return step->op == BW_OP_relu_backward || step->op == BW_OP_gelu_forward || step->op == BW_OP_gelu_backward;
+}
+
+static void run_columns_of(bw_cpu_device* cpu, const bw_step* step, int64_t rows, int64_t columns, int64_t first_panel,
+                           int64_t last_panel) {
+  switch (step->op) {
+    case BW_LINEAR_FORWARD:
+      bw_cpu_forward_panels(cpu, &step->args.linear_forward, first_panel, last_panel);
+      break;
+    case BW_LINEAR_BACKWARD:
+      bw_cpu_backward_panels(cpu, &step->args.linear_backward, first_panel, last_panel);
+      break;
+    default: {
+      const int64_t begin = first_panel * cpu->gemm->panel, end = last_panel * cpu->gemm->panel;
+      for (int64_t row = 0; row < rows; ++row) {
+        bw_cpu_run_items(cpu, (bw_op)step->op, &step->args, row * columns + begin,
+                         row * columns + (end < columns ? end : columns));
+      }
+    }
+  }
+}
+
+static void run_segment(const segment* s, int64_t share, int worker) {
+  const group_task* task = s->group;
+  bw_cpu_device* cpu = task->cpu;
+  const int64_t parts = s->columns ? (s->columns + cpu->gemm->panel - 1) / cpu->gemm->panel
+                                   : (task->rows + BW_ROW_GROUP - 1) / BW_ROW_GROUP;
+  const int64_t begin = parts * share / task->threads, end = parts * (share + 1) / task->threads;
+  if (begin >= end) return;
+  if (!s->columns) {
+    run_rows_between(task, s->first, s->last, begin, end, worker);
+    return;
+  }
+  uint64_t before = bw_now_ns();
+  for (int i = s->first; i < s->last; ++i) {
+    bw_step* step = &task->steps[i];
+    run_columns_of(cpu, step, task->rows, s->columns, begin, end);
+    before = finish_part(task, step, worker, (double)(end - begin) / (double)parts, before);
+  }
+}
+
+// Products with fewer panels than threads (those of the head) go with the steps by rows.
+static bool goes_by_columns(const group_task* task, const bw_step* step) {
+  const int64_t least = task->cpu->gemm->panel * (int64_t)task->threads;
+  if (step->op == BW_LINEAR_FORWARD) return step->args.linear_forward.weight->out >= least;
+  return step->op == BW_LINEAR_BACKWARD && step->args.linear_backward.weight->out >= least &&
+         step->args.linear_backward.weight->in >= least;
+}
+
+// Tasks are shares, one for each thread.
+static void run_columns(void* context, int64_t share, int64_t last_share, int worker) {
+  (void)last_share;
+  const group_task* task = context;
+  const bw_step* steps = task->steps;
+  for (int first = 0, last; first < task->count; first = last) {
+    segment s = {.group = task, .first = first};
+    last = first + 1;
+    if (goes_by_columns(task, &steps[first])) {
+      s.columns = columns_of(&steps[first]);
+      while (last < task->count && is_elementwise(&steps[last]) && steps[last].cost.items == task->rows * s.columns)
+        ++last;
+    } else {
+      while (last < task->count && !goes_by_columns(task, &steps[last])) ++last;
+    }
+    s.last = last;
+    run_segment(&s, share, worker);
+    if (last < task->count) bw_pool_meet(task->cpu->pool);
+  }
+}
+
+// Whether that moves fewer bytes between cores than by rows. By rows, a thread reads both packed forms of every weight,
+// most of which other threads have written; by columns, the inputs of every product forward and backward, and a part of
+// the backward form.
+//
+// Tried (tic-tac-toe, 256 wide, three such layers, two threads of a Zen 4; ms an iteration of 7,800 rows, by rows and
+// by columns, medians of pairs; "apart": see docs/speed.md):       fp32            bf16
+//   32 rows                                                     92     81       70     57
+//   64                                                          73.5   68.2     40.0   40.1
+//   64, cores apart                                             82     70       85     46
+//   128                                                         62.4   60.4     36.6   37.3
+//   256                                                         57.6   58.4     32.0   34.0
+static bool prefers_columns(const group_task* task) {
+  const int64_t packed_bytes = task->cpu->gemm->bf16 ? 2 : 4;  // of an element
+  bool trains = false;                                         // else the weights stay, and cores keep what they read
+  for (int i = 0; i < task->count; ++i) {
+    const bw_step* step = &task->steps[i];
+    if (!goes_by_columns(task, step)) continue;
+    if (2 * task->rows * (int64_t)sizeof(float) > columns_of(step) * packed_bytes) return false;
+    trains = trains || step->op == BW_LINEAR_BACKWARD;
+  }
+  return trains;
+}
+
+// ---- by shares of every launch's items ----
 
 static int64_t items_of(const bw_cpu_device* cpu, const bw_step* step) {
   switch (step->op) {
@@ -152,7 +276,9 @@ void bw_cpu_run_group(bw_device* device, bw_group group, int64_t rows, bw_step* 
   if (group == BW_GROUP_ROWS) {
     task.block = block_of(steps, count);
     const int64_t tasks = (rows + BW_ROW_GROUP - 1) / BW_ROW_GROUP;
-    if (split) {
+    if (split && prefers_columns(&task)) {
+      bw_pool_run(cpu->pool, device->threads, run_columns, &task);
+    } else if (split) {
       bw_pool_run(cpu->pool, tasks, run_rows, &task);
     } else {
       run_rows(&task, 0, tasks, 0);

@@ -102,6 +102,16 @@ void bw_cpu_backward_rows(bw_cpu_device* cpu, const bw_linear_backward_args* arg
   multiply(cpu->gemm, &p, first, last, 0, panels_of(cpu->gemm, p.columns));
 }
 
+void bw_cpu_forward_panels(bw_cpu_device* cpu, const bw_linear_forward_args* args, int64_t first, int64_t last) {
+  const product p = forward_product(cpu, args);
+  multiply(cpu->gemm, &p, 0, p.rows, first, last);
+}
+
+void bw_cpu_backward_panels(bw_cpu_device* cpu, const bw_linear_backward_args* args, int64_t first, int64_t last) {
+  const product p = backward_product(cpu, args);
+  multiply(cpu->gemm, &p, 0, p.rows, first, last);
+}
+
 // A product on its own is split into row blocks x panels.
 typedef struct product_task {
   const bw_gemm* gemm;

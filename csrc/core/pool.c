@@ -38,9 +38,14 @@ struct bw_pool {
   // Written by every worker at the end of a job, spun on by the caller: on a line of its own.
   _Alignas(CACHE_LINE) atomic_int pending;  // workers that have not finished the job
   atomic_bool caller_sleeps;
+  // Meetings inside a job: how many threads have come to this one, how many meetings there were, who sleeps.
+  _Alignas(CACHE_LINE) atomic_int arrived;
+  atomic_uint meetings;
+  atomic_int meeting_sleepers;
   _Alignas(CACHE_LINE) pthread_mutex_t mutex;
   pthread_cond_t wake;  // workers wait for a job
   pthread_cond_t done;  // the caller waits for the last worker
+  pthread_cond_t met;   // threads wait for the others
 };
 
 static inline void relax(void) {
@@ -60,7 +65,8 @@ static void run_share(const bw_pool* pool, int worker) {
 // No wake-up is lost, by the same argument both ways (all atomics here are sequentially consistent). The one who
 // waits first says so (sleepers, caller_sleeps), then looks for what it waits for (generation, pending); the other
 // changes that first, then looks whether somebody sleeps. One of the two sees the other. Who saw a sleeper signals
-// under the mutex, which the sleeper holds from its announcement until it is inside pthread_cond_wait.
+// under the mutex, which the sleeper holds from its announcement until it is inside pthread_cond_wait. Meetings are the
+// same, with meeting_sleepers and meetings.
 
 static void wait_for_job(bw_pool* pool, unsigned seen) {
   for (int i = 0; i < pool->spins; ++i) {
@@ -128,6 +134,29 @@ void bw_pool_run(bw_pool* pool, int64_t tasks, bw_pool_fn fn, void* context) {
   wait_for_workers(pool);
 }
 
+void bw_pool_meet(bw_pool* pool) {
+  const unsigned seen = atomic_load(&pool->meetings);  // stays while this thread has not come
+  if (atomic_fetch_add(&pool->arrived, 1) == pool->threads - 1) {
+    atomic_store(&pool->arrived, 0);  // before anybody can come to the next one
+    atomic_fetch_add(&pool->meetings, 1);
+    if (atomic_load(&pool->meeting_sleepers) > 0) {
+      pthread_mutex_lock(&pool->mutex);
+      pthread_cond_broadcast(&pool->met);
+      pthread_mutex_unlock(&pool->mutex);
+    }
+    return;
+  }
+  for (int i = 0; i < pool->spins; ++i) {
+    if (atomic_load(&pool->meetings) != seen) return;
+    relax();
+  }
+  pthread_mutex_lock(&pool->mutex);
+  atomic_fetch_add(&pool->meeting_sleepers, 1);
+  while (atomic_load(&pool->meetings) == seen) pthread_cond_wait(&pool->met, &pool->mutex);
+  atomic_fetch_sub(&pool->meeting_sleepers, 1);
+  pthread_mutex_unlock(&pool->mutex);
+}
+
 bw_status bw_fail_thread(bw_error* error, const char* op, int thread, int threads) {
   size_t stack = 0;
   pthread_attr_t attributes;
@@ -164,9 +193,13 @@ bw_status bw_pool_create(int threads, bw_pool** out, bw_error* error) {
   atomic_init(&pool->quit, false);
   atomic_init(&pool->pending, 0);
   atomic_init(&pool->caller_sleeps, false);
+  atomic_init(&pool->arrived, 0);
+  atomic_init(&pool->meetings, 0);
+  atomic_init(&pool->meeting_sleepers, 0);
   pthread_mutex_init(&pool->mutex, NULL);
   pthread_cond_init(&pool->wake, NULL);
   pthread_cond_init(&pool->done, NULL);
+  pthread_cond_init(&pool->met, NULL);
   for (int i = 1; i < threads; ++i) {
     workers[i] = (pool_worker){.pool = pool, .index = i};
     if (pthread_create(&workers[i].handle, NULL, worker_main, &workers[i]) != 0) {
@@ -185,6 +218,7 @@ void bw_pool_destroy(bw_pool* pool) {
   publish(pool);
   for (int i = 1; i < pool->threads; ++i) pthread_join(pool->workers[i].handle, NULL);
   pthread_cond_destroy(&pool->done);
+  pthread_cond_destroy(&pool->met);
   pthread_cond_destroy(&pool->wake);
   pthread_mutex_destroy(&pool->mutex);
   free(pool->workers);

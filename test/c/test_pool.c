@@ -128,6 +128,40 @@ static void test_sleepers(void) {
   }
 }
 
+typedef struct rounds {
+  bw_pool* pool;
+  int threads, rounds;
+  int64_t values[2][MAX_THREADS];  // of this round and of the last; not atomic, so TSan sees a meeting that is none
+  int slow_worker;
+} rounds;
+
+// Everybody adds up what all have written in the round before.
+static void add_in_rounds(void* context, int64_t first, int64_t last, int worker) {
+  rounds* r = context;
+  CHECK(first == worker && last == worker + 1);
+  for (int round = 1; round <= r->rounds; ++round) {
+    if (worker == r->slow_worker && round % 5 == 0) pause_for(200);
+    int64_t sum = 1;
+    for (int w = 0; w < r->threads; ++w) sum += r->values[(round - 1) % 2][w];
+    r->values[round % 2][worker] = sum % 1000003;
+    bw_pool_meet(r->pool);
+  }
+}
+
+// Meetings back to back, and with a thread that the others have to sleep for.
+static void test_meetings(int threads, int count, int slow_worker) {
+  rounds r = {.threads = threads, .rounds = count, .slow_worker = slow_worker};
+  REQUIRE(bw_pool_create(threads, &r.pool, NULL) == BW_OK);
+  int64_t wanted = 0;
+  for (int run = 0; run < 3; ++run) {
+    bw_pool_run(r.pool, threads, add_in_rounds, &r);
+    for (int round = 0; round < count; ++round) wanted = (1 + threads * wanted) % 1000003;
+    for (int w = 0; w < threads; ++w) CHECK_EQ_INT(r.values[count % 2][w], wanted);
+    for (int w = 0; w < threads; ++w) r.values[0][w] = wanted;  // where the next run begins
+  }
+  bw_pool_destroy(r.pool);
+}
+
 static void test_create_and_destroy(void) {
   for (int i = 0; i < 200; ++i) {
     bw_pool* pool;
@@ -173,6 +207,10 @@ int main(void) {
   test_ranges();
   for (int threads = 1; threads <= 4; ++threads) tiny_runs(threads, threads <= 2 ? 20000 : 3000);
   test_sleepers();
+  for (int threads = 2; threads <= 5; ++threads) {
+    test_meetings(threads, threads == 2 ? 5000 : 500, -1);
+    test_meetings(threads, 50, threads - 1);
+  }
   test_create_and_destroy();
   test_two_pools();
   test_refusals();

@@ -172,23 +172,27 @@ static void test_guards(void) {
 }
 
 // Launches that are put off and run together give the bits of launches one by one: any net, optimiser and number of
-// threads, minibatches that are not a multiple of anything.
-static void test_groups(void) {
-  static const char* const kRuns[][2] = {{"mlp", "adamw"}, {"resmlp", "adamw"}, {"resmlp", "muon"}};
-  for (int k = 0; k < 3; ++k) {
+// threads, minibatches that are not a multiple of anything. Wide nets with few rows go by columns (cpu_group.c).
+static void test_groups(bw_precision precision) {
+  static const char* const kRuns[][4] = {{"mlp", "adamw", "72", "77"},
+                                         {"resmlp", "adamw", "72", "77"},
+                                         {"resmlp", "muon", "72", "77"},
+                                         {"mlp", "adamw", "168", "37"},
+                                         {"resmlp", "adamw", "168", "37"}};
+  for (size_t k = 0; k < sizeof kRuns / sizeof kRuns[0]; ++k) {
     const test_option options[] = {{"net.kind", kRuns[k][0]},
-                                   {"net.width", "72"},
+                                   {"net.width", kRuns[k][2]},
                                    {"net.depth", "4"},
                                    {"ppo.optimizer", kRuns[k][1]},
                                    {"ppo.weightDecay", "0.01"},
-                                   {"ppo.minibatch", "77"},
+                                   {"ppo.minibatch", kRuns[k][3]},
                                    {"rollout.opponents.pool", "2"},
                                    {"rollout.opponents.selfShare", "0.5"},
                                    {NULL, NULL}};
     const bw_config config = test_config("connect4", options);
     uint64_t wanted = 0;
     for (int threads = 0; threads <= 5; ++threads) {  // 0: one by one
-      bw_device* device = test_cpu(threads ? threads : 2);
+      bw_device* device = test_cpu_of(test_isa(), precision, threads ? threads : 2);
       bw_backend plain = *device->backend;
       plain.run_group = NULL;
       plain.linear_update = NULL;
@@ -199,8 +203,8 @@ static void test_groups(void) {
       bool grouped = false;  // else this would compare launches one by one with themselves
       for (int s = 0; s < device->prof.count; ++s) grouped = grouped || !strcmp(device->prof.spans[s].name, "barrier");
       CHECK(grouped == (threads > 0));
-      CHECK_MSG(test_hash(run) == wanted, "%s, %s: bits on %d threads are not those of launches one by one",
-                kRuns[k][0], kRuns[k][1], threads);
+      CHECK_MSG(test_hash(run) == wanted, "%s, %s, %s wide: bits on %d threads are not those of launches one by one",
+                kRuns[k][0], kRuns[k][1], kRuns[k][2], threads);
       bw_run_destroy(run);
       bw_device_destroy(device);
     }
@@ -577,7 +581,8 @@ static void test_parameter_counts(void) {
 
 int main(void) {
   test_parameter_counts();
-  test_groups();
+  test_groups(BW_PRECISION_FP32);
+  if (test_has_precision(test_isa(), BW_PRECISION_BF16)) test_groups(BW_PRECISION_BF16);
   test_schedules();
   test_ratio_is_one("tictactoe", "mlp", "64");
   test_ratio_is_one("tictactoe", "resmlp", "1");

@@ -99,6 +99,18 @@ const plants = [
     ],
   },
   {
+    name: "columns",
+    what: "columns whose ReLU is skipped where threads share a layer by columns",
+    test: "test_train",
+    edits: [
+      [
+        "csrc/backends/cpu_group.c",
+        "const int64_t begin = first_panel * cpu->gemm->panel",
+        "const int64_t begin = (first_panel + 1) * cpu->gemm->panel",
+      ],
+    ],
+  },
+  {
     name: "entropy-sign",
     what: "an entropy bonus that rewards certainty",
     test: "test_gradient",
