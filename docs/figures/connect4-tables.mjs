@@ -23,11 +23,16 @@ const whole = (value) => value.toFixed(0);
 const figure = (value) => String(Number(value.toPrecision(3)));
 export const PLAYS = ["argmax", "sampled"];
 
+function spread(values) {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  return { mean, deviation: Math.sqrt(squares / (values.length - 1)) };
+}
+
 /** Mean over seeds and its 95% interval by Student's t. */
 function overSeeds(values) {
   const n = values.length;
-  const mean = values.reduce((sum, value) => sum + value, 0) / n;
-  const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (n - 1));
+  const { mean, deviation } = spread(values);
   const half = (studentQuantile(0.975, n - 1) * deviation) / Math.sqrt(n);
   return { mean, low: mean - half, high: mean + half };
 }
@@ -227,14 +232,18 @@ function ideas(path) {
     .split("\n")
     .map((line) => JSON.parse(line));
   const { spec } = lines.find(({ type }) => type === "study");
-  const noise = lines.find(({ type }) => type === "noise");
+  // A/A runs, or where there were none the runs of the baseline (`study show --runs`).
+  const baseline = lines
+    .filter(({ type, arm, outcome }) => type === "run" && arm === "baseline" && outcome.ok)
+    .map(({ outcome }) => outcome.value);
+  const noise = lines.find(({ type }) => type === "noise")?.floor ?? { runs: baseline.length, ...spread(baseline) };
   const verdicts = lines.filter(({ type }) => type === "verdict").map(({ verdict }) => verdict);
   const { runs } = lines.find(({ type }) => type === "result");
   const [[unit, amount]] = Object.entries(spec.budget);
   const budget = `${amount < 1e6 ? amount : amount.toExponential(1)} ${unit}`;
   return [
     `${runs} runs of ${budget} each; metric \`${spec.metric.name}\`, gains below ${spec.metric.delta} do not matter. ` +
-      `The baseline ends at ${figure(noise.floor.mean)}, standard deviation over ${noise.floor.runs} seeds ${figure(noise.floor.deviation)}.`,
+      `The baseline ends at ${figure(noise.mean)}, standard deviation over ${noise.runs} seeds ${figure(noise.deviation)}.`,
     "",
     "| idea | hypothesis, written before | gain | interval | pairs | verdict |",
     "|---|---|---:|---|---:|---|",
@@ -247,7 +256,7 @@ function ideas(path) {
 
 // ---- the page ----
 
-const studies = ["screen", "league"].map((name) => [name, ideas(`bench/results/connect4-${name}.jsonl`)]);
+const studies = ["screen", "confirm", "league"].map((name) => [name, ideas(`bench/results/connect4-${name}.jsonl`)]);
 const blocks = { ratings, others, mistakes, ladder, perfect, search: searched, ...Object.fromEntries(studies) };
 
 /** The page's text with the tables of today's results between their markers. */
