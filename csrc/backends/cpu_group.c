@@ -5,8 +5,9 @@
 // activations stay in L1 and L2 while the weights stream past them.
 //
 // A small minibatch that is trained on goes by columns instead: each thread computes its columns of every layer for all
-// rows, and the threads meet after every layer. Then the activations go from core to core, which are few, and not the
-// weights, which are new for every minibatch: what a thread steps and packs (cpu_linear.c) is what it multiplies by.
+// rows, and the threads meet after every layer. Then it is activations that go from core to core, which are few, and
+// not weights, which are new for every minibatch: of what a thread multiplies by, it has stepped and packed itself
+// (cpu_linear.c) the forward form, and its share of the backward form.
 #include <stdbool.h>
 
 #include "cpu_device.h"
@@ -72,6 +73,9 @@ static void run_rows(void* context, int64_t first, int64_t last, int worker) {
   run_rows_between(task, 0, task->count, first, last, worker);
 }
 
+// The share of thread 0, whose time is what a profile shows for all, is the last one: none is larger.
+static int share_of(const group_task* task, int64_t thread) { return task->threads - 1 - (int)thread; }
+
 // ---- by columns ----
 
 // Steps that the threads do without meeting: one product and what follows it element by element, each thread its
@@ -111,7 +115,7 @@ static void run_columns_of(bw_cpu_device* cpu, const bw_step* step, int64_t rows
   }
 }
 
-static void run_segment(const segment* s, int64_t share, int worker) {
+static void run_segment(const segment* s, int share, int worker) {
   const group_task* task = s->group;
   bw_cpu_device* cpu = task->cpu;
   const int64_t parts = s->columns ? (s->columns + cpu->gemm->panel - 1) / cpu->gemm->panel
@@ -139,9 +143,10 @@ static bool goes_by_columns(const group_task* task, const bw_step* step) {
 }
 
 // Tasks are shares, one for each thread.
-static void run_columns(void* context, int64_t share, int64_t last_share, int worker) {
+static void run_columns(void* context, int64_t first_share, int64_t last_share, int worker) {
   (void)last_share;
   const group_task* task = context;
+  const int share = share_of(task, first_share);
   const bw_step* steps = task->steps;
   for (int first = 0, last; first < task->count; first = last) {
     segment s = {.group = task, .first = first};
@@ -171,12 +176,16 @@ static void run_columns(void* context, int64_t share, int64_t last_share, int wo
 //   128                                                         62.4   60.4     36.6   37.3
 //   256                                                         57.6   58.4     32.0   34.0
 static bool prefers_columns(const group_task* task) {
-  const int64_t packed_bytes = task->cpu->gemm->bf16 ? 2 : 4;  // of an element
-  bool trains = false;                                         // else the weights stay, and cores keep what they read
+  const bw_gemm* gemm = task->cpu->gemm;
+  const int64_t packed_bytes = gemm->bf16 ? 2 : 4;  // of an element
+  bool trains = false;                              // else the weights stay, and cores keep what they have read
   for (int i = 0; i < task->count; ++i) {
     const bw_step* step = &task->steps[i];
     if (!goes_by_columns(task, step)) continue;
-    if (2 * task->rows * (int64_t)sizeof(float) > columns_of(step) * packed_bytes) return false;
+    const int64_t columns = columns_of(step), panels = (columns + gemm->panel - 1) / gemm->panel;
+    if (2 * task->rows * (int64_t)sizeof(float) > columns * packed_bytes) return false;
+    if (panels % task->threads != 0) return false;                              // somebody would wait, at every layer
+    if (step->cost.flops + step->cost.bytes < BW_CPU_SPLIT_COST) return false;  // not worth a meeting
     trains = trains || step->op == BW_LINEAR_BACKWARD;
   }
   return trains;
@@ -206,7 +215,7 @@ static void run_shares(void* context, int64_t first, int64_t last, int worker) {
     // Launches with fewer items than threads go round, so that they do not all meet the same thread. Otherwise a
     // thread's share is always the same part: it steps the weights whose gradients it has made.
     const int64_t turn = items < task->threads ? i % task->threads : 0;
-    const int64_t share = (first + turn) % task->threads;
+    const int64_t share = (share_of(task, first) + turn) % task->threads;
     const int64_t begin = whole ? 0 : items * share / task->threads;
     const int64_t end = whole ? items : items * (share + 1) / task->threads;
     if (begin >= end) continue;

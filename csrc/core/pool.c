@@ -38,10 +38,11 @@ struct bw_pool {
   // Written by every worker at the end of a job, spun on by the caller: on a line of its own.
   _Alignas(CACHE_LINE) atomic_int pending;  // workers that have not finished the job
   atomic_bool caller_sleeps;
-  // Meetings inside a job: how many threads have come to this one, how many meetings there were, who sleeps.
+  // Meetings inside a job: how many threads have come to this one, and apart from it, since threads spin on it, how
+  // many meetings there were.
   _Alignas(CACHE_LINE) atomic_int arrived;
-  atomic_uint meetings;
   atomic_int meeting_sleepers;
+  _Alignas(CACHE_LINE) atomic_uint meetings;
   _Alignas(CACHE_LINE) pthread_mutex_t mutex;
   pthread_cond_t wake;  // workers wait for a job
   pthread_cond_t done;  // the caller waits for the last worker
@@ -226,6 +227,8 @@ void bw_pool_destroy(bw_pool* pool) {
 }
 
 int bw_pool_threads(const bw_pool* pool) { return pool->threads; }
+
+unsigned bw_pool_meetings(bw_pool* pool) { return atomic_load(&pool->meetings); }
 
 int bw_hardware_threads(void) {
 #ifdef _WIN32

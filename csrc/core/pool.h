@@ -27,6 +27,7 @@ void bw_pool_run(bw_pool* pool, int64_t tasks, bw_pool_fn fn, void* context);
 // Called by every worker inside a job of at least as many tasks as threads: returns when all have called it. What a
 // worker wrote before, the others see after.
 void bw_pool_meet(bw_pool* pool);
+unsigned bw_pool_meetings(bw_pool* pool);  // how many there were, modulo 2^32
 
 // A BW_MEMORY failure: the system gave no thread number `thread` (from 1) of `threads`. needed: its stack.
 bw_status bw_fail_thread(bw_error* error, const char* op, int thread, int threads);

@@ -23,7 +23,7 @@ const whole = (value) => value.toFixed(0);
 const figure = (value) => String(Number(value.toPrecision(3)));
 export const PLAYS = ["argmax", "sampled"];
 
-function spread(values) {
+function meanAndDeviation(values) {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
   return { mean, deviation: Math.sqrt(squares / (values.length - 1)) };
@@ -32,7 +32,7 @@ function spread(values) {
 /** Mean over seeds and its 95% interval by Student's t. */
 function overSeeds(values) {
   const n = values.length;
-  const { mean, deviation } = spread(values);
+  const { mean, deviation } = meanAndDeviation(values);
   const half = (studentQuantile(0.975, n - 1) * deviation) / Math.sqrt(n);
   return { mean, low: mean - half, high: mean + half };
 }
@@ -236,7 +236,7 @@ function ideas(path) {
   const baseline = lines
     .filter(({ type, arm, outcome }) => type === "run" && arm === "baseline" && outcome.ok)
     .map(({ outcome }) => outcome.value);
-  const noise = lines.find(({ type }) => type === "noise")?.floor ?? { runs: baseline.length, ...spread(baseline) };
+  const noise = lines.find(({ type }) => type === "noise")?.floor ?? { runs: baseline.length, ...meanAndDeviation(baseline) };
   const verdicts = lines.filter(({ type }) => type === "verdict").map(({ verdict }) => verdict);
   const { runs } = lines.find(({ type }) => type === "result");
   const [[unit, amount]] = Object.entries(spec.budget);

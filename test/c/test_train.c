@@ -1,6 +1,7 @@
 // Training: exact ratios, equal bits for any thread count, guards, the pool, checkpoints, and that it learns.
 #include <math.h>
 
+#include "../../csrc/backends/cpu_device.h"
 #include "../../csrc/train/schedule.h"
 #include "reference.h"
 #include "train_helpers.h"
@@ -171,6 +172,11 @@ static void test_guards(void) {
   bw_device_destroy(device);
 }
 
+static int64_t panels_of(bw_device* device, int64_t columns) {
+  const int panel = ((bw_cpu_device*)device)->gemm->panel;
+  return (columns + panel - 1) / panel;
+}
+
 // Launches that are put off and run together give the bits of launches one by one: any net, optimiser and number of
 // threads, minibatches that are not a multiple of anything. Wide nets with few rows go by columns (cpu_group.c).
 static void test_groups(bw_precision precision) {
@@ -203,6 +209,8 @@ static void test_groups(bw_precision precision) {
       bool grouped = false;  // else this would compare launches one by one with themselves
       for (int s = 0; s < device->prof.count; ++s) grouped = grouped || !strcmp(device->prof.spans[s].name, "barrier");
       CHECK(grouped == (threads > 0));
+      const bool by_columns = k >= 3 && threads >= 2 && panels_of(device, atoi(kRuns[k][2])) % threads == 0;
+      CHECK((bw_pool_meetings(bw_cpu_device_pool(device)) > 0) == by_columns);
       CHECK_MSG(test_hash(run) == wanted, "%s, %s, %s wide: bits on %d threads are not those of launches one by one",
                 kRuns[k][0], kRuns[k][1], kRuns[k][2], threads);
       bw_run_destroy(run);
