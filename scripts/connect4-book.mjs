@@ -3,7 +3,7 @@
 //
 //   npm run build
 //   node scripts/connect4-book.mjs [PLIES = 6] [--threads N] [--memory MiB] [--progress FILE]
-//   node scripts/connect4-book.mjs --check COUNT       solves as many random entries of the book again
+//   node scripts/connect4-book.mjs --check COUNT       solves as many random entries of its last ply again
 //
 // It goes on where it was stopped: each score is appended to FILE (build/connect4-book.txt) as "key score ms".
 
@@ -92,7 +92,10 @@ const { values, positionals } = parseArgs({
     check: { type: "string" },
   },
 });
-const plies = Number(positionals[0] ?? 6);
+if (values.check !== undefined && positionals.length > 0)
+  throw new Error("--check is of the book that there is: no PLIES");
+const inBook = () => /BW_CONNECT4_BOOK_PLIES (\d)/.exec(readFileSync(header, "utf8"))[1];
+const plies = Number(values.check === undefined ? (positionals[0] ?? 6) : inBook());
 if (!(Number.isInteger(plies) && plies >= 1 && plies <= 6)) throw new Error("PLIES is a number from 1 to 6");
 
 async function makeSolver(book) {

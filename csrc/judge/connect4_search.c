@@ -46,8 +46,9 @@ struct bw_connect4_search {
   table large, recent;
   void *large_memory, *recent_memory;
   uint64_t nodes;
-  uint64_t number;  // of this search, modulo 64
-  const atomic_bool* cancel;
+  uint64_t number;                   // of this search, modulo 64
+  bool (*cancelled)(void* context);  // or NULL
+  void* context;
   bool stopped;
 };
 
@@ -113,8 +114,7 @@ static bool follows_up(uint64_t own, uint64_t occupied, int* bound) {
 // at once, at least one; the side to move cannot complete four with its next stone. After a cancel: anything.
 static int search(bw_connect4_search* s, uint64_t own, uint64_t occupied, uint64_t moves, uint64_t hash, int stones,
                   int bound) {
-  if ((++s->nodes & (CANCEL_NODES - 1)) == 0 && atomic_load_explicit(s->cancel, memory_order_relaxed))
-    s->stopped = true;
+  if ((++s->nodes & (CANCEL_NODES - 1)) == 0 && s->cancelled && s->cancelled(s->context)) s->stopped = true;
   if (stones >= connect4_MAX_PLIES - 2) return 0;  // neither stone that is left completes four
   int best = -(40 - stones) / 2, most = (41 - stones) / 2;
   if (best >= bound) return best;
@@ -269,12 +269,13 @@ static bw_status create_table(int bits, table* t, void** memory, bw_error* error
   return BW_OK;
 }
 
-bw_status bw_connect4_search_create(uint64_t bytes, const atomic_bool* cancel, bw_connect4_search** search,
-                                    bw_error* error) {
+bw_status bw_connect4_search_create(uint64_t bytes, bool (*cancelled)(void* context), void* context,
+                                    bw_connect4_search** search, bw_error* error) {
   *search = NULL;
   bw_connect4_search* s = calloc(1, sizeof *s);
   if (!s) return bw_fail_memory(error, op, "a search", sizeof *s, 0);
-  s->cancel = cancel;
+  s->cancelled = cancelled;
+  s->context = context;
   int bits = RECENT_BITS;  // tags have room from 9 bits on
   while (bits < 32 && ((uint64_t)WAYS * sizeof(uint64_t)) << (bits + 1) <= bytes) ++bits;
   bw_status status = create_table(bits, &s->large, &s->large_memory, error);

@@ -2,7 +2,6 @@
 #ifndef BW_JUDGE_CONNECT4_SEARCH_H
 #define BW_JUDGE_CONNECT4_SEARCH_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "../core/status.h"
@@ -10,11 +9,10 @@
 
 typedef struct bw_connect4_search bw_connect4_search;
 
-// bytes: of the transposition table, at least BW_CONNECT4_LEAST_BYTES; as much as a power of two allows is used. While
-// *cancel is true no search gets far.
-#define BW_CONNECT4_LEAST_BYTES ((uint64_t)1 << 20)
-bw_status bw_connect4_search_create(uint64_t bytes, const atomic_bool* cancel, bw_connect4_search** search,
-                                    bw_error* error);
+// bytes: of the large transposition table; as much as a power of two allows is used, 512 KiB at least. cancelled is
+// asked now and then, and while it says true no search gets far; NULL: never.
+bw_status bw_connect4_search_create(uint64_t bytes, bool (*cancelled)(void* context), void* context,
+                                    bw_connect4_search** search, bw_error* error);
 void bw_connect4_search_destroy(bw_connect4_search* search);  // NULL is allowed
 
 // The score for the side to move of a game that goes on; false when it was cancelled. What was found out is kept for

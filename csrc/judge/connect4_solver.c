@@ -1,5 +1,6 @@
 #include "connect4_solver.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,6 +23,11 @@ struct bw_connect4_solver {
   atomic_bool cancel;
   bw_connect4_search* searches[];  // [threads]
 };
+
+static bool is_cancelled(void* context) {
+  const bw_connect4_solver* s = context;
+  return atomic_load_explicit(&s->cancel, memory_order_relaxed);
+}
 
 bw_status bw_connect4_solver_create(int threads, uint64_t bytes, bool book, bw_connect4_solver** solver,
                                     bw_error* error) {
@@ -47,8 +53,8 @@ bw_status bw_connect4_solver_create(int threads, uint64_t bytes, bool book, bw_c
   }
   if (status == BW_OK && book) status = bw_connect4_book_create(&s->book, error);
   for (int i = 0; i < threads && status == BW_OK; ++i) {
-    status = bw_connect4_search_create(bytes ? bytes / (uint64_t)threads : default_bytes, &s->cancel, &s->searches[i],
-                                       error);
+    status = bw_connect4_search_create(bytes ? bytes / (uint64_t)threads : default_bytes, is_cancelled, s,
+                                       &s->searches[i], error);
     if (status == BW_OK) s->bytes += bw_connect4_search_bytes(s->searches[i]);
   }
   if (status == BW_OK) {

@@ -116,10 +116,43 @@ const ratings = [
 // ---- other recipes ----
 
 const spread = (values, show) => {
-  const { mean } = overSeeds(values);
-  const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
+  const { mean, deviation } = meanAndDeviation(values);
   return `${show(mean)}, ${show(deviation)}, ${show(Math.min(...values))}`;
 };
+
+/** Exact two-sided permutation test of two means: the share of all ways to deal the values that part them as much. */
+function permutationTest(a, b) {
+  const all = [...a, ...b];
+  const total = all.reduce((sum, value) => sum + value, 0);
+  const gap = (sum) => Math.abs(sum / a.length - (total - sum) / b.length);
+  const found = gap(a.reduce((sum, value) => sum + value, 0)) * (1 - 1e-12);
+  let ways = 0;
+  let asFar = 0;
+  (function deal(from, left, sum) {
+    if (left === 0) {
+      ++ways;
+      if (gap(sum) >= found) ++asFar;
+      return;
+    }
+    for (let i = from; i <= all.length - left; ++i) deal(i + 1, left - 1, sum + all[i]);
+  })(0, a.length, 0);
+  return asFar / ways;
+}
+
+const measures = PLAYS.flatMap((play) => [
+  [`${ALL_POOLS}, ${play}`, (row) => everywhere(row, play)],
+  [`mistakes, ${play}`, (row) => row.judge[play].mistakeRate],
+]);
+const tests = [
+  `| p, exact permutation tests | ${measures.map(([words]) => words).join(" | ")} |`,
+  `|---|${"---:|".repeat(measures.length)}`,
+  ...compared.flatMap(([words, a], i) =>
+    compared.slice(i + 1).map(([others, b]) => {
+      const cells = measures.map(([, of]) => permutationTest(a.rows.map(of), b.rows.map(of)).toPrecision(2));
+      return `| ${words} / ${others} | ${cells.join(" | ")} |`;
+    }),
+  ),
+];
 const others = [
   `| mean, standard deviation, lowest | ${compared.map(([words, of]) => `${words}, seeds ${of.rows[0].seed} to ${of.rows.at(-1).seed}`).join(" | ")} |`,
   `|---|${"---:|".repeat(compared.length)}`,
@@ -198,7 +231,7 @@ const perfect =
     ? ["Games against the perfect player were not played (`--perfect`)."]
     : [
         "The argmax policies against the perfect player, from the empty board, who picks among his best moves at random. " +
-          `Moving first, ${won} of ${met.length} seeds won at least one game, and ${every} won all of theirs.`,
+          `Moving first, ${won} of ${met.length} seeds${met.length < rows.length ? " whose games were played to the end" : ""} won at least one game, and ${every} won all of theirs.`,
         "",
         "| seed | first: won / drawn / lost | second: won / drawn / lost |",
         "|---:|---:|---:|",
@@ -236,7 +269,10 @@ function ideas(path) {
   const baseline = lines
     .filter(({ type, arm, outcome }) => type === "run" && arm === "baseline" && outcome.ok)
     .map(({ outcome }) => outcome.value);
-  const noise = lines.find(({ type }) => type === "noise")?.floor ?? { runs: baseline.length, ...meanAndDeviation(baseline) };
+  const noise = lines.find(({ type }) => type === "noise")?.floor ?? {
+    runs: baseline.length,
+    ...meanAndDeviation(baseline),
+  };
   const verdicts = lines.filter(({ type }) => type === "verdict").map(({ verdict }) => verdict);
   const { runs } = lines.find(({ type }) => type === "result");
   const [[unit, amount]] = Object.entries(spec.budget);
@@ -257,7 +293,7 @@ function ideas(path) {
 // ---- the page ----
 
 const studies = ["screen", "confirm", "league"].map((name) => [name, ideas(`bench/results/connect4-${name}.jsonl`)]);
-const blocks = { ratings, others, mistakes, ladder, perfect, search: searched, ...Object.fromEntries(studies) };
+const blocks = { ratings, others, tests, mistakes, ladder, perfect, search: searched, ...Object.fromEntries(studies) };
 
 /** The page's text with the tables of today's results between their markers. */
 export function fillIn(page) {

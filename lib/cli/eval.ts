@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { checkWritable, newestCheckpoint, writeAtomic } from "../checkpoint.js";
-import { atlasText, blunderAtlas } from "../judge/atlas.js";
+import { ATLAS_PLIES, atlasText, blunderAtlas } from "../judge/atlas.js";
 import { type Blunder, findBlunders } from "../judge/blunders.js";
 import { connect4Positions } from "../judge/positions.js";
 import { playMatch } from "../match/match.js";
@@ -10,7 +10,7 @@ import type { Context } from "./context.js";
 import { integer, type LoadFlags, loadArguments } from "./load.js";
 import { usage } from "./output.js";
 import { Counter } from "./progress.js";
-import { byColour, emitMatch, poolOf, rateCheckpoint } from "./rate.js";
+import { byColour, checkOpenings, checkPool, emitMatch, poolOf, rateCheckpoint } from "./rate.js";
 import { count, evaluationText, table } from "./report.js";
 
 interface EvalFlags extends LoadFlags {
@@ -39,7 +39,7 @@ export function registerEval(program: Command, context: Context): void {
       "--pool <file>",
       "rate it by games against a pool, as `bellows rate` does; `ladder` is the one that comes along",
     )
-    .option("--games <n>", "games against each member of the pool", "100")
+    .option("--games <n>", "games against each member of the pool, and in each match of the atlas", "100")
     .option("--perfect", "connect4: games of argmax play against the perfect player; takes minutes with few book plies")
     .option(
       "--atlas <file>",
@@ -71,14 +71,18 @@ async function evaluate(path: string, flags: EvalFlags, context: Context): Promi
       if (flags[flag] === undefined || game === "connect4") continue;
       throw usage(`--${flag} is for connect4, and the checkpoint of ${game}`, `--${flag}`, game, "connect4");
     }
+    const how = { game, games, seed, threads: load.threads ?? 0 };
     const pool = flags.pool === undefined ? null : await poolOf(flags.pool, game);
-    // So that a wrong name is not found after minutes of work.
-    if (flags.atlas !== undefined) await checkWritable(flags.atlas);
+    // So that a wrong option is not found after minutes of work.
+    if (pool) checkPool(pool, how);
+    if (flags.atlas !== undefined) {
+      checkOpenings({ ...how, plies: ATLAS_PLIES }, "--games");
+      await checkWritable(flags.atlas);
+    }
     const evaluation = await run.evaluate();
     const { iteration, games: trained } = await run.counters();
     output.text(`${file.path}: ${game}, iteration ${iteration}\n\n${evaluationText(evaluation)}`);
     if (evaluation.judge) await reportWorst(run, worst, context);
-    const how = { game, games, seed, threads: load.threads ?? 0 };
     if (pool) {
       output.text("\n");
       await rateCheckpoint(file.path, pool, how, context);

@@ -164,7 +164,7 @@ async function searched(
   return games[ply % 2]!.moves[0]!;
 }
 
-function choose({ probabilities }: PositionPolicy, position: NativePosition, sample: boolean): string {
+function choose({ probabilities, logits }: PositionPolicy, position: NativePosition, sample: boolean): string {
   let best = position.legal[0]!;
   if (sample) {
     let rest = Math.random();
@@ -174,7 +174,8 @@ function choose({ probabilities }: PositionPolicy, position: NativePosition, sam
       if (rest < 0) break;
     }
   } else {
-    for (const move of position.legal) if (probabilities[move.action]! > probabilities[best.action]!) best = move;
+    // Logits, as matches and judges do: probabilities may round to equal ones.
+    for (const move of position.legal) if (logits[move.action]! > logits[best.action]!) best = move;
   }
   return best.symbol;
 }

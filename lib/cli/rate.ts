@@ -112,6 +112,11 @@ async function rate(texts: readonly string[], flags: RateFlags, context: Context
   }
   const simulations =
     flags.simulations === undefined ? 0 : integer("--simulations", flags.simulations, 1, MAX_SIMULATIONS);
+  const scaled = flags.pool === undefined ? "--save" : "--pool";
+  if (flags.draws === "davidson" && (flags.pool ?? flags.save) !== undefined) {
+    const why = "the ratings of a pool are of draws as half a win";
+    throw usage(`--draws davidson and ${scaled} exclude each other: ${why}`, "--draws", "davidson", "half");
+  }
   if (flags.pool !== undefined && flags.save !== undefined) {
     throw usage("--save and --pool exclude each other", "--save", flags.save, "one of them");
   }
@@ -129,16 +134,34 @@ async function rate(texts: readonly string[], flags: RateFlags, context: Context
   }
 }
 
-/** Names the options where there are too few openings for them, before any game. */
-function checkOpenings({ game, plies, games, seed }: How): void {
+/** Names the option where there are too few openings for it, before any game. */
+export function checkOpenings(
+  { game, plies, games, seed }: Pick<How, "game" | "plies" | "games" | "seed">,
+  flag: "--plies" | "--games" = "--plies",
+): void {
   try {
     if (plies > 0) randomOpenings({ game, plies, count: games / 2, seed });
   } catch (error) {
     if (!(error instanceof OptionError)) throw error;
+    if (flag === "--games") {
+      const what = `there are fewer openings of ${plies} plies than the ${games / 2} that they need`;
+      throw usage(`--games is ${games}, and ${what}`, flag, String(games), `fewer games; openings: ${error.expected}`);
+    }
     const expected = error.expected ?? "other plies";
     const what = `there are fewer openings of so many plies than the ${games / 2} that ${games} games need`;
-    throw usage(`--plies is ${plies}, and ${what}`, "--plies", String(plies), expected);
+    throw usage(`--plies is ${plies}, and ${what}`, flag, String(plies), expected);
   }
+}
+
+function checkGame(pool: Pool, game: GameName): void {
+  if (pool.game === game) return;
+  throw usage(`the pool is for ${pool.game}, the players for ${game}`, "--pool", pool.game, game);
+}
+
+/** Whether so many games can be played against a pool: before minutes of other work. */
+export function checkPool(pool: Pool, args: Pick<How, "game" | "games" | "seed">): void {
+  checkGame(pool, args.game);
+  checkOpenings({ ...args, plies: pool.plies }, "--games");
 }
 
 /** A pool by what --pool says: a file, or `ladder`. */
@@ -303,9 +326,7 @@ async function tournament(asked: readonly Player[], how: How, save: string | und
 async function againstPool(players: readonly Player[], pool: Pool, how: How): Promise<number> {
   const { context, games, plies, seed, threads, draws } = how;
   const { output, signal } = context;
-  if (pool.game !== how.game) {
-    throw usage(`the pool is for ${pool.game}, the players for ${how.game}`, "--pool", pool.game, how.game);
-  }
+  checkGame(pool, how.game);
   const progress = new Matches(players.length * pool.members.length);
   let matches = 0;
   const onMatch = async (match: MatchResult) => {

@@ -105,13 +105,13 @@ async function solveAll(
   }
 }
 
-async function print(solution: Solution, large: boolean, output: Output): Promise<void> {
+async function print(solution: Solution, alone: boolean, output: Output): Promise<void> {
   const { moves, score, value, scores, nodes, ms } = solution;
   if (output.json) {
     await output.emit({ type: "position", moves, score, value, nodes, ms, ...(scores ? { scores } : {}) });
     return;
   }
-  if (large) {
+  if (alone) {
     output.text(picture(solution));
   } else {
     const moveScores = scores ? `   ${scores.map((each) => each ?? "-").join(" ")}` : "";

@@ -45,7 +45,7 @@ export interface Atlas {
 
 /** Whom the argmax policy meets; each from openings of so many random moves. */
 const OPPONENTS = ["one-ply", "alpha-beta:2", "alpha-beta:4", "alpha-beta:6", "mcts:100"];
-const OPENING_PLIES = 4;
+export const ATLAS_PLIES = 4;
 
 /** Blunders by stones, side, what they lose and kind. */
 export function clusterBlunders(blunders: readonly Blunder[]): BlunderCluster[] {
@@ -92,7 +92,7 @@ function positionsOf(games: readonly string[], stones: number, others: readonly 
 }
 
 async function ownGames(run: SelfPlay, count: number, seed: number, { threads, signal }: AtlasArguments) {
-  const openings = randomOpenings({ game: "connect4", count: Math.ceil(count / 2), plies: OPENING_PLIES, seed });
+  const openings = randomOpenings({ game: "connect4", count: Math.ceil(count / 2), plies: ATLAS_PLIES, seed });
   const args = { openings, games: count, threads, signal };
   const self = await Player.load({ kind: "policy", run, play: "sampled", name: "itself" });
   const agent = await Player.load({ kind: "policy", run, play: "argmax", name: "the agent" });

@@ -10,9 +10,9 @@
 enum { COLS = connect4_ACTIONS, MOVES = 48 };
 
 #ifdef BW_SANITIZED
-enum { LATE = 300, MIDDLE = 24, SAMPLE = 4, SAMPLE_PLY = 0 };
+enum { LATE = 300, MIDDLE = 24, SAMPLE = 4 };
 #else
-enum { LATE = 4000, MIDDLE = 200, SAMPLE = 6, SAMPLE_PLY = 0 };
+enum { LATE = 4000, MIDDLE = 200, SAMPLE = 6 };
 #endif
 
 static const uint64_t seed = 20260727;

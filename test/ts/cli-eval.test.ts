@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { Connect4Solver } from "../../lib/index.js";
 import { connect4Positions } from "../../lib/judge/index.js";
+import { ladderPath } from "../../lib/match/pool.js";
 import { native, take } from "../../lib/native.js";
 import { bellows, type Finished, scratch, tiny } from "./cli.js";
 
@@ -101,7 +102,10 @@ describe("eval", () => {
     const refused = [
       [["eval", other, "--perfect"], "--perfect"],
       [["eval", other, "--atlas", join(folder, "none")], "--atlas"],
+      [["eval", other, "--pool", ladderPath("connect4")], "--pool"],
       [["eval", run, "--games", "3"], "--games"],
+      [["eval", run, "--games", "2000", "--pool", "ladder"], "--games"],
+      [["eval", run, "--games", "2000", "--atlas", join(folder, "none")], "--games"],
       [["eval", run, "--worst", "-1"], "--worst"],
     ] as const;
     for (const [args, path] of refused) {
@@ -110,6 +114,7 @@ describe("eval", () => {
         code: 2,
         last: { type: "error", code: "USAGE", path },
       });
+      expect(end.lines).toHaveLength(1); // before the evaluation
     }
   });
 });

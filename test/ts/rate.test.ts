@@ -135,6 +135,8 @@ describe("bellows rate", () => {
     [["rate", "random", "random", "--game", "connect4"], "players"],
     [["rate", "random", "--game", "connect4", "--games", "3"], "--games"],
     [["rate", "random", "--game", "connect4", "--draws", "none"], "--draws"],
+    [["rate", "heuristic", "--pool", "ladder", "--draws", "davidson"], "--draws"],
+    [["rate", "heuristic", "--game", "connect4", "--save", "none.json", "--draws", "davidson"], "--draws"],
     [["rate", "mcts:0", "--game", "connect4"], "players"],
     [["rate", "alpha-beta:x", "--game", "connect4"], "players"],
     [["rate", "random", "--game", "connect4"], "players"],

@@ -12,19 +12,8 @@ enum { WIN = 1 << 20, THREAT = 16 };
 
 typedef int (*evaluation)(const void* state);
 
-// Cells, empty or not, that complete four in a row of `cells`, along one direction: those next to three in a row on
-// either side, and the gap in two and one.
-static uint64_t completed(uint64_t cells, int step) {
-  const uint64_t up = cells << step & cells << 2 * step, down = cells >> step & cells >> 2 * step;
-  return (up & cells << 3 * step) | (down & cells >> 3 * step) | (up & cells >> step) | (down & cells << step);
-}
-
-// Cells of the board; the seventh bit of each column is none.
-#define BOARD (connect4_BOTTOM * 0x3F)
-
 static int threats(uint64_t cells, uint64_t occupied) {
-  const uint64_t found = completed(cells, 1) | completed(cells, 7) | completed(cells, 8) | completed(cells, 6);
-  return __builtin_popcountll(found & ~occupied & BOARD);
+  return __builtin_popcountll(connect4_completing(cells) & ~occupied);
 }
 
 static int central(uint64_t cells) {

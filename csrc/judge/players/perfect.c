@@ -1,5 +1,6 @@
 // The perfect player of Connect Four: any of the moves of the best exact score, so that it wins as fast and loses as
-// late as can be. Few stones beyond the opening book, a move takes seconds.
+// late as can be. Few stones beyond the opening book, a move takes seconds to minutes; what is chosen after the match
+// was cancelled does not matter.
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,6 @@ typedef struct perfect {
 } perfect;
 
 static const uint64_t kTableBytes = (uint64_t)64 << 20;  // a thread
-static const atomic_bool kNever;                         // the match's own flag is asked between positions
 
 static void close_solver(void* memory) {
   perfect* p = memory;
@@ -31,7 +31,7 @@ static bw_status open_solver(bw_chooser* chooser, bw_error* error) {
   if (!p) return bw_fail_memory(error, "match", "the solver", sizeof *p, 0);
   chooser->memory = p;  // closed whatever happens next
   BW_TRY(bw_connect4_book_create(&p->book, error));
-  return bw_connect4_search_create(kTableBytes, &kNever, &p->search, error);
+  return bw_connect4_search_create(kTableBytes, chooser->cancelled, chooser->context, &p->search, error);
 }
 
 // For the side to move; a win counts the more the earlier it is.
@@ -51,7 +51,6 @@ static int choose(const bw_chooser* chooser, const void* state, bw_random4 rando
   uint32_t equals = 0;
   for (int action = 0; action < connect4_ACTIONS; ++action) {
     if (!(legal >> action & 1)) continue;
-    if (equals && chooser->cancelled && chooser->cancelled(chooser->context)) break;
     connect4_state next;
     memcpy(&next, state, sizeof next);
     connect4_play(&next, action);
