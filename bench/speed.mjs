@@ -61,7 +61,10 @@ const scaled = (part, scale) => ({
   gbyte: part.gbyte * scale,
 });
 
-/** ms and floor of each kind of op: the larger of operations at the probed rate and bytes at the probed bandwidth. */
+/**
+ * ms and floor of each kind of op, and what no op accounts for. Floor: operations at the probed rate; for the optimiser,
+ * whose operands no cache holds, its bytes at the probed bandwidth where that is more.
+ */
 function kindsOf(row) {
   const kinds = new Map();
   const scale = row.name === "iteration/connect4" ? SCALED_TO / row.steps : 1; // as the row's median is
@@ -69,11 +72,11 @@ function kindsOf(row) {
     const kind = kindOf(op, group);
     const sum = kinds.get(kind) ?? { ms: 0, floor: 0 };
     sum.ms += ms;
-    const busy = kind.includes("ward") || kind === "weight gradients" || kind.startsWith("optimiser");
-    if (busy) sum.floor += 1e3 * Math.max(gflop / row.roofGflops, op === "linear_update" ? gbyte / row.roofGbytes : 0);
+    sum.floor += 1e3 * Math.max(gflop / row.roofGflops, op === "linear_update" ? gbyte / row.roofGbytes : 0);
     kinds.set(kind, sum);
   }
-  return kinds;
+  const ops = [...kinds.values()].reduce((sum, { ms }) => sum + ms, 0);
+  return kinds.set("outside ops", { ms: Math.max(0, row.median - ops), floor: 0 });
 }
 
 function timeTable(game, threads) {

@@ -92,6 +92,11 @@ static int64_t columns_of(const bw_step* step) {
   return 0;
 }
 
+static int64_t panels_of(const group_task* task, int64_t columns) {
+  const int panel = task->cpu->gemm->panel;
+  return (columns + panel - 1) / panel;
+}
+
 static bool is_elementwise(const bw_step* step) {
   return step->op == BW_OP_relu_backward || step->op == BW_OP_gelu_forward || step->op == BW_OP_gelu_backward;
 }
@@ -118,8 +123,7 @@ static void run_columns_of(bw_cpu_device* cpu, const bw_step* step, int64_t rows
 static void run_segment(const segment* s, int share, int worker) {
   const group_task* task = s->group;
   bw_cpu_device* cpu = task->cpu;
-  const int64_t parts = s->columns ? (s->columns + cpu->gemm->panel - 1) / cpu->gemm->panel
-                                   : (task->rows + BW_ROW_GROUP - 1) / BW_ROW_GROUP;
+  const int64_t parts = s->columns ? panels_of(task, s->columns) : (task->rows + BW_ROW_GROUP - 1) / BW_ROW_GROUP;
   const int64_t begin = parts * share / task->threads, end = parts * (share + 1) / task->threads;
   if (begin >= end) return;
   if (!s->columns) {
@@ -136,10 +140,10 @@ static void run_segment(const segment* s, int share, int worker) {
 
 // Products with fewer panels than threads (those of the head) go with the steps by rows.
 static bool goes_by_columns(const group_task* task, const bw_step* step) {
-  const int64_t least = task->cpu->gemm->panel * (int64_t)task->threads;
-  if (step->op == BW_LINEAR_FORWARD) return step->args.linear_forward.weight->out >= least;
-  return step->op == BW_LINEAR_BACKWARD && step->args.linear_backward.weight->out >= least &&
-         step->args.linear_backward.weight->in >= least;
+  if (step->op != BW_LINEAR_FORWARD && step->op != BW_LINEAR_BACKWARD) return false;
+  const bw_weight* w =
+      step->op == BW_LINEAR_FORWARD ? step->args.linear_forward.weight : step->args.linear_backward.weight;
+  return panels_of(task, w->out) >= task->threads && panels_of(task, w->in) >= task->threads;
 }
 
 // Tasks are shares, one for each thread.
@@ -182,9 +186,9 @@ static bool prefers_columns(const group_task* task) {
   for (int i = 0; i < task->count; ++i) {
     const bw_step* step = &task->steps[i];
     if (!goes_by_columns(task, step)) continue;
-    const int64_t columns = columns_of(step), panels = (columns + gemm->panel - 1) / gemm->panel;
+    const int64_t columns = columns_of(step);
     if (2 * task->rows * (int64_t)sizeof(float) > columns * packed_bytes) return false;
-    if (panels % task->threads != 0) return false;                              // somebody would wait, at every layer
+    if (panels_of(task, columns) % task->threads != 0) return false;            // somebody would wait, at every layer
     if (step->cost.flops + step->cost.bytes < BW_CPU_SPLIT_COST) return false;  // not worth a meeting
     trains = trains || step->op == BW_LINEAR_BACKWARD;
   }

@@ -212,6 +212,7 @@ function rowText(row: BenchRow): string {
     `(${figure(row.p10)} to ${figure(row.p90)})`.padEnd(18),
   ];
   if (row.gflops !== null) cells.push(`${figure(row.gflops).padStart(5)} GFLOP/s`);
+  if (row.gbytes !== null) cells.push(`${figure(row.gbytes).padStart(5)} GB/s`);
   const of = row.roofRaised ? "the best rate seen" : "the roof";
   if (row.roofFraction !== null) cells.push(`${(100 * row.roofFraction).toFixed(0).padStart(3)}% of ${of}`);
   if (row.floorRatio !== null) cells.push(`${row.floorRatio.toFixed(2)} x the floor`);

@@ -197,7 +197,7 @@ static void test_groups(bw_precision precision) {
                                    {NULL, NULL}};
     const bw_config config = test_config("connect4", options);
     uint64_t wanted = 0;
-    for (int threads = 0; threads <= 5; ++threads) {  // 0: one by one
+    for (int threads = 0; threads <= 12; threads += threads < 6 ? 1 : 3) {  // 0: one by one
       bw_device* device = test_cpu_of(test_isa(), precision, threads ? threads : 2);
       bw_backend plain = *device->backend;
       plain.run_group = NULL;
@@ -209,8 +209,9 @@ static void test_groups(bw_precision precision) {
       bool grouped = false;  // else this would compare launches one by one with themselves
       for (int s = 0; s < device->prof.count; ++s) grouped = grouped || !strcmp(device->prof.spans[s].name, "barrier");
       CHECK(grouped == (threads > 0));
-      const bool by_columns = k >= 3 && threads >= 2 && panels_of(device, atoi(kRuns[k][2])) % threads == 0;
-      CHECK((bw_pool_meetings(bw_cpu_device_pool(device)) > 0) == by_columns);
+      const bool by_columns = threads >= 2 && panels_of(device, atoi(kRuns[k][2])) % threads == 0;
+      const bool met = bw_pool_meetings(bw_cpu_device_pool(device)) > 0;
+      if (k >= 3) CHECK(met == by_columns);  // of the others the last minibatch may, where it is small
       CHECK_MSG(test_hash(run) == wanted, "%s, %s, %s wide: bits on %d threads are not those of launches one by one",
                 kRuns[k][0], kRuns[k][1], kRuns[k][2], threads);
       bw_run_destroy(run);
