@@ -259,7 +259,7 @@ const searched = [
 // ---- ideas ----
 
 function ideas(path) {
-  if (!existsSync(file(path))) return ["Not run yet."];
+  if (!existsSync(file(path))) return ["No results yet."];
   const lines = readFileSync(file(path), "utf8")
     .trim()
     .split("\n")
