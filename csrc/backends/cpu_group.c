@@ -172,8 +172,8 @@ static void run_columns(void* context, int64_t first_share, int64_t last_share, 
 // most of which other threads have written; by columns, the inputs of every product forward and backward, and a part of
 // the backward form.
 //
-// Tried (tic-tac-toe, 256 wide, three such layers, two threads of a Zen 4 with neighbours; ms an iteration of 7,800 rows,
-// by rows / by columns, run in turn; all runs, since few: the long ones met a phase in which the cores were far apart):
+// Tried (tic-tac-toe, 256 wide, two threads of a Zen 4 with neighbours; ms an iteration of 7,800 rows, by rows / by
+// columns, run in turn; all runs, since few: the long ones met a phase in which the cores seem to have been far apart):
 //             fp32                                        bf16
 //   32 rows   240, 92 / 82, 81                            62, 78 / 57, 116
 //   64        73.3, 74.5, 73.0, 82 / 69.1, 66.8, 68.7, 70  39.9, 41.4, 40.0, 85 / 40.3, 39.9, 40.1, 46
