@@ -173,12 +173,12 @@ static void run_columns(void* context, int64_t first_share, int64_t last_share, 
 // the backward form.
 //
 // Tried (tic-tac-toe, 256 wide, two threads of a Zen 4 with neighbours; ms an iteration of 7,800 rows, by rows / by
-// columns, run in turn; all runs, since few: the long ones met a phase in which the cores seem to have been far apart):
+// columns, run in turn; each run, since few: the long ones met a phase in which the cores seem to have been far apart):
 //             fp32                                        bf16
 //   32 rows   240, 92 / 82, 81                            62, 78 / 57, 116
 //   64        73.3, 74.5, 73.0, 82 / 69.1, 66.8, 68.7, 70  39.9, 41.4, 40.0, 85 / 40.3, 39.9, 40.1, 46
 //   128       63.3, 61.6 / 60.4, 60.5                     37.3, 35.8 / 37.6, 36.9
-//   256       57.6 / 58.4                                 32.0, 36.0 / 34.6, 33.4
+//   256       57.6, 97 / 98, 58.4 (97 and 98 disturbed)   32.0, 36.0 / 34.6, 33.4
 static bool prefers_columns(const group_task* task) {
   const bw_gemm* gemm = task->cpu->gemm;
   const int64_t packed_bytes = gemm->bf16 ? 2 : 4;  // of an element
