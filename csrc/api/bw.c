@@ -234,8 +234,13 @@ bw_tensor_info bw_selfplay_tensor(const bw_selfplay* selfplay, int index) {
 
 // Logits of one row to probabilities by the arithmetic of collection.
 static void probabilities_of(const float* logits, uint32_t legal, int actions, float* probabilities) {
-  float max;
-  bw_masked_softmax(logits, legal, actions, 1, probabilities, &max);
+  bw_policy_rows rows;
+  FOR_LANES(r) {
+    rows.masks[r] = legal;
+    for (int a = 0; a < actions; ++a) rows.logits[a][r] = logits[a];
+  }
+  bw_masked_softmax_rows(&rows, actions, 1);
+  for (int a = 0; a < actions; ++a) probabilities[a] = rows.probabilities[a][0];
 }
 
 bw_status bw_selfplay_policy(bw_selfplay* selfplay, const char* moves, float* logits, float* probabilities,

@@ -35,15 +35,24 @@ static bw_status choose_at_once(bw_policy_player* p, const bw_turns* turns, int6
   const unsigned char* states = (const unsigned char*)turns->states + (size_t)first * game->state_bytes;
   const int64_t different = bw_unique_states_find(&p->turns, game, states, count);
   BW_TRY(bw_policy_infer(p->policy, p->turns.states, different, p->heads, error));
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t turn = first + i;
-    const uint32_t legal = game->legal(states + (size_t)i * game->state_bytes);
-    const float* logits = p->heads + (size_t)p->turns.rows[i] * (size_t)(game->actions + 1);
-    float probabilities[BW_GAME_MAX_ACTIONS], max;
-    bw_masked_softmax(logits, legal, game->actions, p->inverse_temperature, probabilities, &max);
-    turns->actions[turn] = p->argmax
-                               ? bw_most_probable(probabilities, legal, game->actions)
-                               : bw_sample(probabilities, legal, game->actions, bw_uniform(turns->random[turn].v[0]));
+  for (int64_t i = 0; i < count; i += BW_POLICY_ROWS) {
+    bw_policy_rows rows;
+    float u[BW_POLICY_ROWS];
+    int chosen[BW_POLICY_ROWS];
+    FOR_LANES(r) {
+      const int64_t row = i + r < count ? i + r : i;
+      const float* logits = p->heads + (size_t)p->turns.rows[row] * (size_t)(game->actions + 1);
+      rows.masks[r] = game->legal(states + (size_t)row * game->state_bytes);
+      u[r] = bw_uniform(turns->random[first + row].v[0]);
+      for (int a = 0; a < game->actions; ++a) rows.logits[a][r] = logits[a];
+    }
+    bw_masked_softmax_rows(&rows, game->actions, p->inverse_temperature);
+    if (p->argmax) {
+      bw_most_probable_rows(&rows, game->actions, chosen);
+    } else {
+      bw_sample_rows(&rows, game->actions, u, chosen);
+    }
+    for (int r = 0; r < BW_POLICY_ROWS && i + r < count; ++r) turns->actions[first + i + r] = chosen[r];
   }
   return BW_OK;
 }

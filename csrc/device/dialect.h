@@ -5,9 +5,8 @@
 //   IN(type, p)  OUT(type, p)    pointer p to args->p; OUT for anything written. Two of them never overlap.
 //   IN_AT(type, p, ref)  OUT_AT  pointer p to any other buffer handle
 //   FOR_GRID(i, n)               i over 0..n-1, one item a thread
-//   FOR_RUNS(i, length, n, most) i, i + 1, ..., i + length - 1 are items of 0..n-1 that one thread does together,
-//   `most`
-//                                at most; a local array for them has RUN_LENGTH(most) elements
+//   FOR_RUNS(i, length, n, most) items i, i + 1, ..., i + length - 1 of 0..n-1 are done together by one thread, at
+//                                most `most` of them; a local array for them has RUN_LENGTH(most) elements
 //   FOR_TILES(t, n)              t over 0..n-1, one item a block: its threads then share the work with
 //   FOR_BLOCK(j, n)                j over 0..n-1 inside a tile, one item a thread
 //   INDEPENDENT                  before one of these loops: no item reads what another one writes
@@ -17,7 +16,7 @@
 //   EXP LOG SQRT                 on real
 //   MULTIPLY_ADD(a, b, c)        a * b + c on real, with one rounding where that is one instruction
 //   real                         float, or double in the reference
-//   BW_INLINE                    helper functions
+//   BW_INLINE  BW_OUTLINE        helper functions; OUTLINE for those with loops that want the registers for themselves
 //
 // A dialect file (dialect_cpu.h, dialect_emu.h) defines them and is included before any kernel.
 #ifndef BW_DEVICE_DIALECT_H

@@ -10,6 +10,9 @@
 #include "dialect.h"
 
 #define BW_INLINE static inline
+// Not inlined: a caller with many arrays of its own leaves too few registers, and the compiler then spills in every
+// loop.
+#define BW_OUTLINE static __attribute__((noinline, unused))
 
 #ifdef BW_REAL64  // the float64 reference of the tests
 typedef double real;
@@ -103,10 +106,9 @@ BW_INLINE float bw_log(float x) {
   bits = (bits & 0x007FFFFFu) | 0x3F000000u;  // mantissa in [0.5, 1)
   float m;
   memcpy(&m, &bits, 4);
-  if (m < 0.707106781f) {
-    m = m + m;
-    --e;
-  }
+  const int small = m < 0.707106781f;
+  m += small ? m : 0.0f;
+  e -= small;
   m -= 1.0f;
   float z = m * m;
   float p = 7.0376836292e-2f;

@@ -10,6 +10,7 @@
 #include "dialect.h"
 
 #define BW_INLINE static inline
+#define BW_OUTLINE static inline
 typedef float real;
 #define EXP(x) expf(x)
 #define LOG(x) logf(x)

@@ -26,67 +26,96 @@ KERNEL(ppo_loss) {
   const real value_coef = (real)args->value_coef, entropy_coef = (real)args->entropy_coef;
   const real kl_coef = (real)args->kl_coef;
   const real scale = 1 / (real)args->rows;  // the loss is a mean over the minibatch
-  FOR_GRID(i, args->rows) {
-    const real* logits = head + i * outputs;
-    real* dlogits = dhead + i * outputs;
-    real* statistic = statistics + i * BW_STATISTICS;
-    const uint32_t mask = masks[i];
-    const int action = actions_taken[i];
-    const real advantage = advantages[i];
-
-    real p[BW_MAX_ACTIONS];
-    real max;
-    const real log_sum = bw_masked_softmax(logits, mask, actions, 1, p, &max);
-    const real log_ratio = bw_log_prob(logits, action, max, log_sum) - log_probs[i];
-    const real ratio = EXP(log_ratio);
-    const real clipped = ratio < low ? low : ratio > high ? high : ratio;
-    const int use_clipped = clipped * advantage < ratio * advantage;
-    const real dlog_prob = use_clipped ? 0 : -ratio * advantage;
-
-    real entropy = 0;
-    for (int j = 0; j < actions; ++j) {
-      if (mask >> j & 1) entropy -= p[j] * (logits[j] - max - log_sum);
+  FOR_RUNS(first, length, args->rows, BW_POLICY_ROWS) {
+    bw_policy_rows rows, outcome;
+    int taken[BW_POLICY_ROWS];
+    real log_p_taken[BW_POLICY_ROWS], log_ratio[BW_POLICY_ROWS], ratio[BW_POLICY_ROWS], surrogate[BW_POLICY_ROWS];
+    real dlog_prob[BW_POLICY_ROWS], entropy[BW_POLICY_ROWS], kl[BW_POLICY_ROWS], value_loss[BW_POLICY_ROWS];
+    real log_p[BW_MAX_ACTIONS][BW_POLICY_ROWS], d[BW_MAX_ACTIONS][BW_POLICY_ROWS];
+    FOR_LANES(r) {
+      const int64_t i = first + (r < length ? r : 0);
+      rows.masks[r] = masks[i];
+      taken[r] = actions_taken[i];
+      for (int a = 0; a < actions; ++a) rows.logits[a][r] = head[i * outputs + a];
     }
-    for (int j = 0; j < actions; ++j) {
-      real d = 0;
-      if (mask >> j & 1) {
-        const real log_p = logits[j] - max - log_sum;
-        d = dlog_prob * ((j == action ? 1 : 0) - p[j]) + entropy_coef * p[j] * (log_p + entropy);
+    bw_masked_softmax_rows(&rows, actions, 1);
+
+    FOR_LANES(r) log_p_taken[r] = entropy[r] = 0;
+    for (int a = 0; a < actions; ++a) {
+      FOR_LANES(r) {
+        const real legal = rows.masks[r] >> a & 1 ? rows.logits[a][r] : rows.max[r];
+        log_p[a][r] = bw_log_prob(legal, rows.max[r], rows.log_sum[r]);
+        log_p_taken[r] = taken[r] == a ? log_p[a][r] : log_p_taken[r];
+        entropy[r] -= rows.probabilities[a][r] * log_p[a][r];
       }
-      dlogits[j] = d * scale;
     }
-    real kl = (ratio - 1) - log_ratio;
+    FOR_LANES(r) {
+      const int64_t i = first + (r < length ? r : 0);
+      const real advantage = advantages[i];
+      log_ratio[r] = log_p_taken[r] - log_probs[i];
+      ratio[r] = EXP(log_ratio[r]);
+      const real clipped = ratio[r] < low ? low : ratio[r] > high ? high : ratio[r];
+      const int use_clipped = clipped * advantage < ratio[r] * advantage;
+      surrogate[r] = use_clipped ? -clipped * advantage : -ratio[r] * advantage;
+      dlog_prob[r] = use_clipped ? 0 : -ratio[r] * advantage;
+      kl[r] = (ratio[r] - 1) - log_ratio[r];
+    }
+    for (int a = 0; a < actions; ++a) {
+      FOR_LANES(r) {
+        const real p = rows.probabilities[a][r];
+        const real g = dlog_prob[r] * ((a == taken[r] ? 1 : 0) - p) + entropy_coef * p * (log_p[a][r] + entropy[r]);
+        d[a][r] = (rows.masks[r] >> a & 1 ? g : 0) * scale;
+      }
+    }
     if (args->kl_coef > 0) {
-      const real* old = policies + i * actions;
-      kl = 0;
-      for (int j = 0; j < actions; ++j) {
-        if (!(mask >> j & 1)) continue;
-        const real before = EXP(old[j]);
-        kl += before * (old[j] - (logits[j] - max - log_sum));
-        dlogits[j] += kl_coef * (p[j] - before) * scale;
+      FOR_LANES(r) kl[r] = 0;
+      for (int a = 0; a < actions; ++a) {
+        FOR_LANES(r) {
+          const real old = policies[(first + (r < length ? r : 0)) * actions + a];
+          const real before = rows.masks[r] >> a & 1 ? EXP(old) : 0;
+          kl[r] += before * (old - log_p[a][r]);
+          d[a][r] += kl_coef * (rows.probabilities[a][r] - before) * scale;
+        }
       }
     }
-    real value_loss = 0;
+    for (int r = 0; r < length; ++r) {
+      for (int a = 0; a < actions; ++a) dhead[(first + r) * outputs + a] = d[a][r];
+    }
+
     if (args->with_wdl) {
-      const real* target = wdl + i * BW_WDL;
-      real outcome[BW_WDL], top;
-      const real outcome_log_sum = bw_wdl_softmax(logits + actions, outcome, &top);
-      for (int k = 0; k < BW_WDL; ++k) {
-        value_loss -= target[k] * (logits[actions + k] - top - outcome_log_sum);
-        dlogits[actions + k] = value_coef * (outcome[k] - target[k]) * scale;
+      FOR_LANES(r) {
+        const int64_t i = first + (r < length ? r : 0);
+        outcome.masks[r] = BW_WDL_MASK;
+        for (int k = 0; k < BW_WDL; ++k) outcome.logits[k][r] = head[i * outputs + actions + k];
+      }
+      bw_masked_softmax_rows(&outcome, BW_WDL, 1);
+      for (int r = 0; r < length; ++r) {
+        const int64_t i = first + r;
+        value_loss[r] = 0;
+        for (int k = 0; k < BW_WDL; ++k) {
+          const real target = wdl[i * BW_WDL + k];
+          value_loss[r] -= target * bw_log_prob(outcome.logits[k][r], outcome.max[r], outcome.log_sum[r]);
+          dhead[i * outputs + actions + k] = value_coef * (outcome.probabilities[k][r] - target) * scale;
+        }
       }
     } else {
-      const real error = logits[actions] - returns[i];
-      dlogits[actions] = 2 * value_coef * error * scale;
-      value_loss = error * error;
+      for (int r = 0; r < length; ++r) {
+        const int64_t i = first + r;
+        const real error = head[i * outputs + actions] - returns[i];
+        dhead[i * outputs + actions] = 2 * value_coef * error * scale;
+        value_loss[r] = error * error;
+      }
     }
 
-    statistic[BW_STATISTIC_POLICY_LOSS] = use_clipped ? -clipped * advantage : -ratio * advantage;
-    statistic[BW_STATISTIC_VALUE_LOSS] = value_loss;
-    statistic[BW_STATISTIC_ENTROPY] = entropy;
-    statistic[BW_STATISTIC_KL] = kl;
-    statistic[BW_STATISTIC_CLIPPED] = ratio < low || ratio > high ? 1 : 0;
-    statistic[BW_STATISTIC_RATIO_ERROR] = ratio < 1 ? 1 - ratio : ratio - 1;
+    for (int r = 0; r < length; ++r) {
+      real* statistic = statistics + (first + r) * BW_STATISTICS;
+      statistic[BW_STATISTIC_POLICY_LOSS] = surrogate[r];
+      statistic[BW_STATISTIC_VALUE_LOSS] = value_loss[r];
+      statistic[BW_STATISTIC_ENTROPY] = entropy[r];
+      statistic[BW_STATISTIC_KL] = kl[r];
+      statistic[BW_STATISTIC_CLIPPED] = ratio[r] < low || ratio[r] > high ? 1 : 0;
+      statistic[BW_STATISTIC_RATIO_ERROR] = ratio[r] < 1 ? 1 - ratio[r] : ratio[r] - 1;
+    }
   }
 }
 

@@ -158,55 +158,82 @@ GAME_KERNEL(rollout_act) {
   IN(real, head);
   const int actions = GAME(ACTIONS), outputs = actions + (args->wdl ? BW_WDL : 1);
   const real draw_value = (real)args->draw_value;
-  FOR_GRID(i, args->rows) {
-    const int32_t g = row_games[i];
-    const bw_game_setup setup = setups[g];
-    const GAME(state) seen = GAME(seen)(&states[g], setup.mirrored);
-    const int ply = GAME(ply)(&seen);
-    const int player = ply & 1;
-    const uint32_t mask = GAME(legal)(&seen);
-    const uint32_t word = bw_philox(args->seed, BW_STREAM_ACTION, setup.number, (uint32_t)ply).v[0];
-
-    int action, deviates = 0;
+  FOR_RUNS(first, length, args->rows, BW_POLICY_ROWS) {
+    GAME(state) seen[BW_POLICY_ROWS];
+    uint64_t numbers[BW_POLICY_ROWS];
+    uint32_t plies_seen[BW_POLICY_ROWS], words[BW_POLICY_ROWS];
+    float u[BW_POLICY_ROWS];
+    int chosen[BW_POLICY_ROWS];
+    bw_policy_rows rows, outcome;
+    FOR_LANES(r) {
+      const int32_t g = row_games[first + (r < length ? r : 0)];
+      seen[r] = GAME(seen)(&states[g], setups[g].mirrored);
+      rows.masks[r] = GAME(legal)(&seen[r]);
+      numbers[r] = setups[g].number;
+      plies_seen[r] = (uint32_t)GAME(ply)(&seen[r]);
+    }
+    FOR_LANES(r) words[r] = bw_philox(args->seed, BW_STREAM_ACTION, numbers[r], plies_seen[r]).v[0];
     if (args->uniform) {
-      action = bw_nth_action(mask, bw_below(word, bw_count_actions(mask)));
+      for (int r = 0; r < length; ++r) {
+        chosen[r] = bw_nth_action(rows.masks[r], bw_below(words[r], bw_count_actions(rows.masks[r])));
+      }
     } else {
-      const real* logits = head + row_heads[i] * outputs;
-      real probabilities[BW_MAX_ACTIONS];
-      real max;
-      const real log_sum = bw_masked_softmax(logits, mask, actions, (real)(1 / args->temperature), probabilities, &max);
-      action = args->argmax ? bw_most_probable(probabilities, mask, actions)
-                            : bw_sample(probabilities, mask, actions, bw_uniform(word));
-      deviates = plies[g] == 0 && GAME(deviate)(&seen, &setup, args->seed, args->deviation_random, &action);
-      if (args->record && !deviates && (setup.record_both || player == setup.seat)) {
-        const int64_t slot = g * args->max_plies + counts[g]++;
-        record_states[slot] = seen;
-        record_actions[slot] = action;
-        record_players[slot] = player;
-        record_log_probs[slot] = bw_log_prob(logits, action, max, log_sum);
-        if (args->record_policy) {
-          for (int a = 0; a < actions; ++a) {
-            record_policies[slot * actions + a] = mask >> a & 1 ? bw_log_prob(logits, a, max, log_sum) : 0;
-          }
-        }
+      FOR_LANES(r) u[r] = bw_uniform(words[r]);
+      FOR_LANES(r) {
+        const real* logits = head + row_heads[first + (r < length ? r : 0)] * outputs;
+        for (int a = 0; a < actions; ++a) rows.logits[a][r] = logits[a];
         if (args->wdl) {
-          real wdl[BW_WDL], top;
-          bw_wdl_softmax(logits + actions, wdl, &top);
-          for (int k = 0; k < BW_WDL; ++k) record_wdl[slot * BW_WDL + k] = wdl[k];
-          record_values[slot] = wdl[0] - wdl[2] + draw_value * wdl[1];
-        } else {
-          record_values[slot] = logits[actions];
+          outcome.masks[r] = BW_WDL_MASK;
+          for (int k = 0; k < BW_WDL; ++k) outcome.logits[k][r] = logits[actions + k];
         }
       }
+      bw_masked_softmax_rows(&rows, actions, (real)(1 / args->temperature));
+      if (args->argmax) {
+        bw_most_probable_rows(&rows, actions, chosen);
+      } else {
+        bw_sample_rows(&rows, actions, u, chosen);
+      }
+      if (args->wdl && args->record) bw_masked_softmax_rows(&outcome, BW_WDL, 1);
     }
 
-    const int played = setup.mirrored ? GAME(mirror_action)(action) : action;
-    if (args->keep_moves) moves[g * args->max_plies + ply] = (uint8_t)(played + 1);
-    GAME(play)(&states[g], played);
-    plies[g] += !deviates;
-    const int result = GAME(result)(&states[g]);
-    if (result == BW_WON) outcomes[g] = player == 0 ? BW_OUTCOME_FIRST : BW_OUTCOME_SECOND;
-    if (result == BW_DRAWN) outcomes[g] = BW_OUTCOME_DRAW;
+    for (int r = 0; r < length; ++r) {
+      const int32_t g = row_games[first + r];
+      const bw_game_setup setup = setups[g];
+      const int ply = GAME(ply)(&seen[r]);
+      const int player = ply & 1;
+      int action = chosen[r], deviates = 0;
+      if (!args->uniform) {
+        deviates = plies[g] == 0 && GAME(deviate)(&seen[r], &setup, args->seed, args->deviation_random, &action);
+        if (args->record && !deviates && (setup.record_both || player == setup.seat)) {
+          const int64_t slot = g * args->max_plies + counts[g]++;
+          record_states[slot] = seen[r];
+          record_actions[slot] = action;
+          record_players[slot] = player;
+          record_log_probs[slot] = bw_log_prob(rows.logits[action][r], rows.max[r], rows.log_sum[r]);
+          if (args->record_policy) {
+            for (int a = 0; a < actions; ++a) {
+              record_policies[slot * actions + a] =
+                  rows.masks[r] >> a & 1 ? bw_log_prob(rows.logits[a][r], rows.max[r], rows.log_sum[r]) : 0;
+            }
+          }
+          if (args->wdl) {
+            for (int k = 0; k < BW_WDL; ++k) record_wdl[slot * BW_WDL + k] = outcome.probabilities[k][r];
+            record_values[slot] =
+                outcome.probabilities[0][r] - outcome.probabilities[2][r] + draw_value * outcome.probabilities[1][r];
+          } else {
+            record_values[slot] = head[row_heads[first + r] * outputs + actions];
+          }
+        }
+      }
+
+      const int played = setup.mirrored ? GAME(mirror_action)(action) : action;
+      if (args->keep_moves) moves[g * args->max_plies + ply] = (uint8_t)(played + 1);
+      GAME(play)(&states[g], played);
+      plies[g] += !deviates;
+      const int result = GAME(result)(&states[g]);
+      if (result == BW_WON) outcomes[g] = player == 0 ? BW_OUTCOME_FIRST : BW_OUTCOME_SECOND;
+      if (result == BW_DRAWN) outcomes[g] = BW_OUTCOME_DRAW;
+    }
   }
 }
 

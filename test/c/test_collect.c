@@ -1,7 +1,6 @@
 // Collection: what is recorded, by whom, and that nothing depends on batches or threads.
-#include "../../csrc/device/dialect_cpu.h"
 #include "../../csrc/games/games.gen.h"
-#include "../../csrc/kernels/policy.h"
+#include "policy_reference.h"
 #include "train_helpers.h"
 
 typedef struct records {

@@ -1,7 +1,6 @@
 // The league: scores that fade and are reset, who is drawn, when exploiters are frozen, what a failure and a checkpoint
 // leave, equal bits for any thread count, and that the main agent learns.
-#include "../../csrc/device/dialect_cpu.h"
-#include "../../csrc/kernels/policy.h"
+#include "policy_reference.h"
 #include "train_helpers.h"
 
 static bw_config league_config(const char* game, const test_option* options) {

@@ -1,6 +1,8 @@
-// EXP and LOG of the CPU dialect against libm in double, over their whole ranges.
-#include "../../csrc/device/dialect_cpu.h"
+// EXP and LOG of the CPU dialect against libm in double, over their whole ranges, and the rows of a policy against one
+// row alone.
+#include "../../csrc/core/rng.h"
 #include "check.h"
+#include "policy_reference.h"
 
 // Largest relative errors allowed, in units of 2^-24 (half the spacing of floats at 1).
 static const double kExpUnits = 1.5, kLogUnits = 1.5;
@@ -83,8 +85,59 @@ static void test_log(void) {
   CHECK(bw_log(1.0f) == 0.0f);  // so that a certain action has log-probability 0
 }
 
+// ---- a policy's rows ----
+
+static uint64_t number;
+static uint32_t word(void) { return bw_philox(7, 0, number++, 0).v[0]; }
+
+static float any_logit(int kind) {
+  if (kind == 0) return 0;                             // all alike
+  if (kind == 1) return (float)(int)(word() % 7) - 3;  // ties
+  return 40 * (bw_uniform(word()) - 0.5f);
+}
+
+// Lanes are rows of their own: each has the bits of one row done alone, whatever the others hold, and what a masked
+// action's logit is does not matter.
+static void test_policy_rows(void) {
+  const float odd[] = {INFINITY, -INFINITY, NAN, 3e38f, -3e38f};
+  for (int turn = 0; turn < 3000; ++turn) {
+    const int actions = 1 + (int)(word() % BW_MAX_ACTIONS);
+    const float inverse_temperature = turn % 3 ? 1 : 1 / 1.7f;
+    bw_policy_rows rows;
+    float u[BW_POLICY_ROWS];
+    int sampled[BW_POLICY_ROWS], best[BW_POLICY_ROWS];
+    memset(&rows, 0xFF, sizeof rows);  // NaN wherever nothing is written
+    for (int r = 0; r < BW_POLICY_ROWS; ++r) {
+      rows.masks[r] = word() & (uint32_t)((1ull << actions) - 1);
+      if (!rows.masks[r]) rows.masks[r] = 1u << word() % (uint32_t)actions;
+      const int kind = (int)(word() % 4);
+      for (int a = 0; a < actions; ++a) {
+        rows.logits[a][r] = rows.masks[r] >> a & 1 ? any_logit(kind) : odd[word() % 5];
+      }
+      u[r] = turn % 5 ? bw_uniform(word()) : turn % 2 ? 0x1.fffffep-1f : 0;
+    }
+    bw_masked_softmax_rows(&rows, actions, inverse_temperature);
+    bw_sample_rows(&rows, actions, u, sampled);
+    bw_most_probable_rows(&rows, actions, best);
+    for (int r = 0; r < BW_POLICY_ROWS; ++r) {
+      float logits[BW_MAX_ACTIONS], probabilities[BW_MAX_ACTIONS], got[BW_MAX_ACTIONS], max;
+      for (int a = 0; a < actions; ++a) {
+        logits[a] = rows.logits[a][r];
+        got[a] = rows.probabilities[a][r];
+      }
+      const float log_sum = bw_masked_softmax(logits, rows.masks[r], actions, inverse_temperature, probabilities, &max);
+      CHECK(memcmp(got, probabilities, (size_t)actions * sizeof(float)) == 0);
+      CHECK(memcmp(&rows.max[r], &max, sizeof max) == 0 && memcmp(&rows.log_sum[r], &log_sum, sizeof max) == 0);
+      CHECK_EQ_INT(sampled[r], bw_sample(probabilities, rows.masks[r], actions, u[r]));
+      CHECK_EQ_INT(best[r], bw_most_probable(probabilities, rows.masks[r], actions));
+      CHECK(rows.masks[r] >> sampled[r] & 1 && rows.masks[r] >> best[r] & 1);
+    }
+  }
+}
+
 int main(void) {
   test_exp();
   test_log();
+  test_policy_rows();
   return check_summary("math");
 }
