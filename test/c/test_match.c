@@ -1,4 +1,5 @@
 // Matches and the players without a network, against slow rules written for this test.
+#include <limits.h>
 #include <stdatomic.h>
 
 #include "../../csrc/api/bw.h"
@@ -609,17 +610,21 @@ static void test_refusals(void) {
 }
 
 typedef struct stop {
+  int after;  // how many questions
   atomic_int asked;
   atomic_llong done;
 } stop;
 
-static bool asked_often(void* context) { return atomic_fetch_add(&((stop*)context)->asked, 1) > 200; }
+static bool asked_often(void* context) {
+  stop* s = context;
+  return atomic_fetch_add(&s->asked, 1) > s->after;
+}
 static void note(void* context, int64_t done) { atomic_store(&((stop*)context)->done, done); }
 
 static void test_cancel(void) {
   const char* kinds[2] = {"random", "mcts"};
   for (int i = 0; i < 2; ++i) {
-    stop s = {0};
+    stop s = {.after = 200};
     bw_match_request request = request_of("connect4", spec(kinds[i], 0), spec(kinds[i], 0), MAX_GAMES);
     request.cancelled = asked_often;
     request.progress = note;
@@ -632,6 +637,23 @@ static void test_cancel(void) {
     run(&request, &kept[0]);
     CHECK_EQ_INT(atomic_load(&s.done), 4);
   }
+  // Inside a search of the perfect player too: he is asked more often than moves are made, and gives up there.
+  const char* opening = "726354123651";
+  stop s = {.after = INT_MAX};
+  bw_match_request request = request_of("connect4", spec("perfect", 0), spec("perfect", 0), 1);
+  request.openings = &opening;
+  request.opening_count = 1;
+  request.cancelled = asked_often;
+  request.progress = note;
+  request.context = &s;
+  request.threads = 1;
+  run(&request, &kept[0]);
+  const int whole_game = atomic_load(&s.asked);
+  CHECK_MSG(whole_game > 3 * 42, "asked %d times", whole_game);
+  s = (stop){.after = 20};  // in his first search
+  CHECK(bw_match_run(&request, kept[0].results, kept[0].plies, kept[0].moves, NULL) == BW_CANCELLED);
+  CHECK(atomic_load(&s.asked) < 42);
+  CHECK_EQ_INT(atomic_load(&s.done), 0);
 }
 
 // ---- policies that search ----
@@ -697,7 +719,7 @@ static void test_searching(void) {
   refused(request_of("connect4", spec("random", 0), a.spec, 2), "simulations", 1);
   a.spec.simulations = 100001;
   refused(request_of("connect4", a.spec, spec("random", 0), 2), "simulations", 0);
-  stop s = {0};
+  stop s = {.after = 200};
   a.spec.simulations = 100000;
   request = request_of("connect4", a.spec, a.spec, 10);
   request.cancelled = asked_often;
