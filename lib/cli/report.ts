@@ -99,25 +99,30 @@ function rate(value: number | null): string {
 
 /** What the perfect player makes of a policy, as a block of text. */
 export function judgementText({ positions, argmax, sampled, calibration }: Judgement): string {
-  const cells = (all: Mistakes) => [all, all.first, all.second].map(({ mistakeRate }) => rate(mistakeRate));
-  const row = (name: string, of: (play: PlayJudgement) => Mistakes) => [
-    name,
-    String(of(argmax).positions),
-    ...cells(of(argmax)),
-    ...cells(of(sampled)),
-  ];
-  const interval = ({ interval: [from, to] }: MistakeShare) => `${percent(from)} to ${percent(to)}`;
-  const regrets = (play: PlayJudgement) => `${play.regret.toFixed(4)} (score ${play.scoreRegret.toFixed(2)})`;
-  return (
-    `Mistakes by the perfect player's scores: moves that lose value, in ${count(argmax.positions)} of ` +
-    `${count(positions)} positions where a move can\n\n` +
-    table([
+  const byStones = (cell: (share: MistakeShare) => string) => {
+    const cells = (all: Mistakes) => [all, all.first, all.second].map(cell);
+    const row = (name: string, of: (play: PlayJudgement) => Mistakes) => [
+      name,
+      String(of(argmax).positions),
+      ...cells(of(argmax)),
+      ...cells(of(sampled)),
+    ];
+    return table([
       ["stones", "positions", "argmax", "first", "second", "sampled", "first", "second"],
       ...PLY_BANDS.map((band) => row(band, (play) => play.bands[band])),
       row("all", (play) => play),
-    ]) +
-    `\n  95% interval: argmax ${interval(argmax)}, sampled ${interval(sampled)}\n` +
-    `  mean loss of value (win 1, draw 0.5): argmax ${regrets(argmax)}, sampled ${regrets(sampled)}\n` +
+    ]);
+  };
+  const interval = ({ interval: [from, to] }: MistakeShare) => `${percent(from)} to ${percent(to)}`;
+  const scores = (play: PlayJudgement) => play.scoreRegret.toFixed(2);
+  return (
+    `Mistakes by the perfect player's scores: moves that lose value, in ${count(argmax.positions)} of ` +
+    `${count(positions)} positions where a move can\n\n` +
+    byStones(({ mistakeRate }) => rate(mistakeRate)) +
+    `\n  95% interval: argmax ${interval(argmax)}, sampled ${interval(sampled)}\n\n` +
+    "Regret: mean loss of value by a move there (win 1, draw 0.5, loss 0)\n\n" +
+    byStones(({ regret }) => (Number.isFinite(regret) ? regret.toFixed(4) : "")) +
+    `\n  in scores: argmax ${scores(argmax)}, sampled ${scores(sampled)}\n` +
     `  wins at once missed: argmax ${rate(argmax.missedWins.share)}, sampled ${rate(sampled.missedWins.share)}; ` +
     `losses at once allowed: argmax ${rate(argmax.avoidableLosses.share)}, ` +
     `sampled ${rate(sampled.avoidableLosses.share)}\n` +

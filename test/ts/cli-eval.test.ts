@@ -50,7 +50,13 @@ describe("eval", () => {
       expect(-(await solver.solve(`${moves}${best[0]}`)).score).toBe(scoreBest);
     }
     expect(end.stderr).toContain("The worst of");
-    expect(end.stderr).toMatch(/32-41 +\d+ /);
+    const { argmax, sampled } = end.last.judge;
+    const row = (cell: (share: { mistakeRate: number; regret: number }) => string) =>
+      [argmax, sampled].flatMap(({ bands: { "32-41": band } }) => [band, band.first, band.second].map(cell)).join(" +");
+    expect(end.stderr).toMatch(
+      new RegExp(`32-41 +\\d+ +${row(({ mistakeRate }) => `${(100 * mistakeRate).toFixed(2)}%`)}`),
+    );
+    expect(end.stderr).toMatch(new RegExp(`Regret: [^]*32-41 +\\d+ +${row(({ regret }) => regret.toFixed(4))}`));
   });
 
   test("writes an atlas whose positions are mistakes, and training starts from it", async () => {
