@@ -284,7 +284,7 @@ function ideas(path) {
     "| idea | hypothesis, written before | gain | interval | pairs | verdict |",
     "|---|---|---:|---|---:|---|",
     ...verdicts.map(({ name, verdict, gain, interval: ends, level, pairs }) => {
-      const limits = ends === null ? "" : `${ends.map(figure).join(" to ")} (${figure(100 * level)}%)`;
+      const limits = !ends || ends.includes(null) ? "" : `${ends.map(figure).join(" to ")} (${figure(100 * level)}%)`;
       return `| \`${name}\` | ${spec.proposals[name].hypothesis} | ${gain === null ? "" : figure(gain)} | ${limits} | ${pairs} | **${verdict}** |`;
     }),
   ];
@@ -292,7 +292,7 @@ function ideas(path) {
 
 // ---- the page ----
 
-const studies = ["screen", "confirm", "league"].map((name) => [name, ideas(`bench/results/connect4-${name}.jsonl`)]);
+const studies = ["screen", "more", "confirm", "league"].map((name) => [name, ideas(`bench/results/connect4-${name}.jsonl`)]);
 const blocks = { ratings, others, tests, mistakes, ladder, perfect, search: searched, ...Object.fromEntries(studies) };
 
 /** The page's text with the tables of today's results between their markers. */
