@@ -160,6 +160,7 @@ export class Connect4Solver {
     { scores: withScores = false, signal, onSolution }: SolveManyArguments,
     pathOf: (index: number) => string,
   ): Promise<Solution[]> {
+    if (signal?.aborted) throw signal.reason; // while it waited for its turn to come round
     const solutions: Solution[] = [];
     const add = (rows: Float64Array) => {
       for (let at = 0; at < rows.length; at += COLUMNS) {

@@ -17,6 +17,7 @@ import { availableParallelism, cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isDeepStrictEqual, parseArgs } from "node:util";
+import { optionEntries } from "../../dist/cli/flags.js";
 import { resolveOptions } from "../../dist/index.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -62,13 +63,14 @@ function bellows(...argv) {
     maxBuffer: 1 << 28,
     stdio: ["ignore", "pipe", "inherit"],
   });
-  const lines = done.stdout
+  if (done.error || done.status !== 0) {
+    const how = done.error ?? done.signal ?? done.status;
+    throw new Error(`bellows ${argv.join(" ")} ended with ${how}: ${(done.stdout ?? "").slice(-500)}`);
+  }
+  return done.stdout
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line));
-  if (done.status !== 0)
-    throw new Error(`bellows ${argv.join(" ")} ended with ${done.status}: ${done.stdout.slice(-500)}`);
-  return lines;
 }
 
 /** Ratings of both plays, with so many simulations before each move, and what they made against each opponent. */
@@ -98,14 +100,26 @@ const threads = Math.floor(availableParallelism() / jobs);
 
 const children = new Set();
 
+/** What a seed's run must have been asked for. */
+async function optionsOf(seed, threads) {
+  const options = { game: { name: "connect4" }, run: { seed, threads } };
+  for (const { path, kind, text } of await optionEntries({ set: values.set })) {
+    const keys = path.split(".");
+    const last = keys.pop();
+    const group = keys.reduce((inside, key) => (inside[key] ??= {}), options);
+    group[last] = kind === "string" ? text : JSON.parse(text);
+  }
+  return resolveOptions(options);
+}
+
 /** Trains a seed, or what is left of it. */
 async function train(seed) {
   const run = folder(seed);
   const stored = existsSync(join(run, "config.json")) && JSON.parse(readFileSync(join(run, "config.json"), "utf8"));
   if (stored) {
-    const recipe = resolveOptions({ game: { name: "connect4" }, run: { seed, threads: stored.run.threads } });
-    if (sets.length === 0 && !isDeepStrictEqual(stored, recipe)) {
-      throw new Error(`${run} is not a run of the recipe; choose another --out`);
+    if (!isDeepStrictEqual(stored, await optionsOf(seed, stored.run.threads))) {
+      const what = sets.length === 0 ? "the recipe" : `the recipe with ${values.set.join(" ")}`;
+      throw new Error(`${run} is not a run of ${what}; choose another --out`);
     }
   }
   const begin = ["connect4", "--seed", String(seed), "--out", run, "--threads", String(threads), ...sets];

@@ -40,13 +40,17 @@ const interval = (values, show) => {
   const { mean, low, high } = overSeeds(values);
   return `${show(mean)} (${show(low)} to ${show(high)})`;
 };
+function finite(rating, seed, where) {
+  const ends = [rating.rating, rating.sequential, ...(rating.interval ?? [null])];
+  if (ends.includes(null)) throw new Error(`seed ${seed}, ${rating.play}: a sweep of ${where} has no rating`);
+  return rating;
+}
+
 /** A row's rating of one way to play on its ladder or on the pool of a number. */
 export function rated(row, where, play) {
   const ratings = where === "ladder" ? row.ladder : row.pools[where];
   const rating = ratings.find((candidate) => candidate.play === play);
-  const ends = [rating.rating, rating.sequential, ...rating.interval];
-  if (ends.includes(null)) throw new Error(`seed ${row.seed}, ${play}: a sweep of ${where} has no rating`);
-  return rating;
+  return finite(rating, row.seed, where);
 }
 
 // ---- ratings ----
@@ -248,7 +252,14 @@ const searched = [
     .map(({ simulations, of }) => {
       const cells = PLAYS.map((play) =>
         interval(
-          rows.map((row) => of(row).find((rating) => rating.play === play).rating),
+          rows.map(
+            (row) =>
+              finite(
+                of(row).find((rating) => rating.play === play),
+                row.seed,
+                "the ladder",
+              ).rating,
+          ),
           whole,
         ),
       );
@@ -292,7 +303,10 @@ function ideas(path) {
 
 // ---- the page ----
 
-const studies = ["screen", "more", "confirm", "league"].map((name) => [name, ideas(`bench/results/connect4-${name}.jsonl`)]);
+const studies = ["screen", "more", "confirm", "league"].map((name) => [
+  name,
+  ideas(`bench/results/connect4-${name}.jsonl`),
+]);
 const blocks = { ratings, others, tests, mistakes, ladder, perfect, search: searched, ...Object.fromEntries(studies) };
 
 /** The page's text with the tables of today's results between their markers. */

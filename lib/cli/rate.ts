@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import cliProgress from "cli-progress";
 import type { Command } from "commander";
-import { checkWritable } from "../checkpoint.js";
+import { checkWritable, newestCheckpoint } from "../checkpoint.js";
 import { OptionError } from "../errors.js";
 import type { MatchResult } from "../match/match.js";
 import { randomOpenings } from "../match/openings.js";
@@ -120,7 +120,7 @@ async function rate(texts: readonly string[], flags: RateFlags, context: Context
   if (flags.pool !== undefined && flags.save !== undefined) {
     throw usage("--save and --pool exclude each other", "--save", flags.save, "one of them");
   }
-  const players = await playersOf(texts, simulations);
+  const players = await playersOf(texts, context, simulations);
   const file = flags.pool === undefined || flags.pool === LADDER ? null : await readPool(flags.pool);
   const game = gameOf(players, flags.game, file?.game ?? (flags.pool === LADDER ? LADDER_GAME : undefined));
   const pool = flags.pool === LADDER ? await poolOf(LADDER, game) : file;
@@ -185,7 +185,7 @@ export async function rateCheckpoint(
   args: Pick<How, "game" | "games" | "seed" | "threads">,
   context: Context,
 ): Promise<void> {
-  await againstPool(await playersOf([path]), pool, { ...args, plies: pool.plies, draws: "half", context });
+  await againstPool(await playersOf([path], context), pool, { ...args, plies: pool.plies, draws: "half", context });
 }
 
 interface How {
@@ -199,15 +199,22 @@ interface How {
 }
 
 /** simulations: of a search that policies are rated with as well; 0: none. */
-async function playersOf(texts: readonly string[], simulations = 0): Promise<Player[]> {
+async function playersOf(texts: readonly string[], { output }: Context, simulations = 0): Promise<Player[]> {
   const players: Player[] = [];
   for (const text of texts) {
     const reference = await referenceOf(text);
-    if (reference) players.push(reference);
-    else
-      for (const search of simulations === 0 ? [0] : [0, simulations])
-        for (const play of ["argmax", "sampled"] as const)
-          players.push(await Player.load({ kind: "policy", path: text, play, simulations: search }));
+    if (reference) {
+      players.push(reference);
+      continue;
+    }
+    // Once: a run that is being trained may have another checkpoint a moment later.
+    const { path } = await newestCheckpoint(text, (error) => output.warn(error.message));
+    for (const search of simulations === 0 ? [0] : [0, simulations]) {
+      for (const play of ["argmax", "sampled"] as const) {
+        const name = `${text} (${search === 0 ? play : `${play}, search ${search}`})`;
+        players.push(await Player.load({ kind: "policy", path, play, simulations: search, name }));
+      }
+    }
   }
   if (simulations > 0 && players.every(({ play }) => play === null)) {
     throw usage("--simulations is for checkpoints, and there is none", "--simulations", String(simulations), "none");

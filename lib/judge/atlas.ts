@@ -162,5 +162,5 @@ export function atlasText({ clusters }: Pick<Atlas, "clusters">): string {
       );
       return `# ${band} stones, ${side} player, ${value} to ${after}, ${kind}: ${lines.length}\n${lines.join("")}`;
     })
-    .join("\n");
+    .join("#\n"); // an empty line would be the empty board, to `bellows solve` and `policy`
 }

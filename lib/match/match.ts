@@ -101,11 +101,22 @@ export async function playMatch(
   });
   const cancel = () => match.cancel();
   signal?.addEventListener("abort", cancel, { once: true });
-  const timer = onProgress && setInterval(() => onProgress(match.done(), games), PROGRESS_MS);
+  let failed: { readonly reason: unknown } | null = null;
+  const tell = () => {
+    try {
+      if (!failed) onProgress?.(match.done(), games);
+    } catch (reason) {
+      failed = { reason }; // thrown by the caller's function
+      cancel();
+    }
+  };
+  const timer = onProgress && setInterval(tell, PROGRESS_MS);
   let played: NativePlayed;
   try {
     played = await match.result;
+    if (failed) throw (failed as { reason: unknown }).reason;
   } catch (error) {
+    if (failed) throw (failed as { reason: unknown }).reason;
     const typed = fromNative(error);
     if (signal?.aborted && typed instanceof BellowsError && typed.code === "CANCELLED") throw signal.reason;
     throw typed;

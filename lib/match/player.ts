@@ -45,13 +45,15 @@ export class Player {
   readonly source: string | null;
   /** How a policy plays; null for other players. */
   readonly play: PolicyPlayer["play"] | null;
+  /** Of a policy's sampling; 1 for argmax, null for other players. */
+  readonly temperature: number | null;
   /** Of a policy's search before each move; 0 without one, null for other players. */
   readonly simulations: number | null;
   readonly #native: NativePlayer;
 
   private constructor(
     native: NativePlayer,
-    about: Pick<Player, "name" | "game" | "deterministic" | "source" | "play" | "simulations">,
+    about: Pick<Player, "name" | "game" | "deterministic" | "source" | "play" | "temperature" | "simulations">,
   ) {
     this.#native = native;
     this.name = about.name;
@@ -59,6 +61,7 @@ export class Player {
     this.deterministic = about.deterministic;
     this.source = about.source;
     this.play = about.play;
+    this.temperature = about.temperature;
     this.simulations = about.simulations;
   }
 
@@ -85,6 +88,7 @@ export class Player {
         deterministic: row.kind === "heuristic",
         source: null,
         play: null,
+        temperature: null,
         simulations: null,
       },
     );
@@ -126,6 +130,7 @@ export class Player {
         deterministic: argmax,
         source: file?.path ?? null,
         play,
+        temperature: argmax ? 1 : (temperature ?? 1),
         simulations,
       },
     );

@@ -20,6 +20,8 @@ export const poolFile = z.object({
         player: z.string().min(1),
         /** Of a policy. */
         play: z.enum(["argmax", "sampled"]).optional(),
+        /** Of a policy's sampling; 1 where it is not there. */
+        temperature: z.number().min(0.01).max(100).optional(),
         /** Of a policy that searches before each move. */
         simulations: z.int().min(1).max(MAX_SIMULATIONS).optional(),
         /** By Bradley and Terry; random = 1000. */

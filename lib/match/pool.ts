@@ -60,9 +60,9 @@ export async function readPool(path: string): Promise<Pool> {
   }
   const { game, about, plies, players } = parsed.data;
   const members: PoolMember[] = [];
-  for (const { name, player, play = "sampled", simulations, rating, sequential } of players) {
+  for (const { name, player, play = "sampled", temperature, simulations, rating, sequential } of players) {
     const file = resolve(dirname(path), player);
-    const spec = parseReferencePlayer(player) ?? { kind: "policy", path: file, play, simulations, name };
+    const spec = parseReferencePlayer(player) ?? { kind: "policy", path: file, play, temperature, simulations, name };
     members.push({ player: await Player.load(spec), rating, sequential });
   }
   const names = members.map(({ player }) => player.name);
@@ -74,10 +74,18 @@ export async function readPool(path: string): Promise<Pool> {
 /**
  * Writes a pool. Files of policies are named relative to it.
  *
- * @throws {@link OptionError} where a rating is not finite. {@link IoError}
+ * @throws {@link OptionError} where a rating is not finite, or a policy is that of a run in memory. {@link IoError}
  */
 export async function writePool(path: string, { game, about, plies, members }: Pool): Promise<void> {
   for (const { player, rating, sequential } of members) {
+    if (player.play !== null && player.source === null) {
+      throw new OptionError(`pool.player ${player.name} is a run in memory; it must be a policy read from a file`, {
+        op: "pool",
+        path: "pool.player",
+        received: player.name,
+        expected: "a policy read from a file",
+      });
+    }
     for (const [name, value] of Object.entries({ rating, sequential })) {
       if (Number.isFinite(value)) continue;
       throw new OptionError(`pool.${name} of ${player.name} is ${value}; it must be finite`, {
@@ -94,6 +102,7 @@ export async function writePool(path: string, { game, about, plies, members }: P
       name: player.name,
       player: file?.replaceAll("\\", "/") ?? player.name,
       ...(file === null ? {} : { play: player.play }),
+      ...(player.temperature === null || player.temperature === 1 ? {} : { temperature: player.temperature }),
       ...(player.simulations ? { simulations: player.simulations } : {}),
       rating: Number(rating.toFixed(2)),
       sequential: Number(sequential.toFixed(2)),

@@ -39,7 +39,8 @@ export interface PoolRatingArguments extends Omit<MatchArguments, "game" | "open
 /** Two policies are the same by file and how they play, whatever they are called; other players by name. */
 function same(a: Player, b: Player): boolean {
   if (a.source === null || b.source === null) return a.name === b.name && a.source === b.source;
-  return resolve(a.source) === resolve(b.source) && a.play === b.play && a.simulations === b.simulations;
+  const how = ({ play, temperature, simulations }: Player) => `${play} ${temperature} ${simulations}`;
+  return resolve(a.source) === resolve(b.source) && how(a) === how(b);
 }
 
 /**
@@ -84,15 +85,20 @@ export async function rateOnPool(
     opponents.push({ member, match, met: encounterOf(match) });
     await onMatch?.(match);
   }
-  const encounters = opponents.map(({ met }) => met);
+  // Under a name of its own: a member may be an earlier state of the same run, and called the same.
+  const taken = new Set(opponents.map(({ member }) => member.player.name));
+  let name = player.name;
+  while (taken.has(name)) name += "'";
+  const encounters = opponents.map(({ met }) => ({ ...met, a: name }));
   const anchors = Object.fromEntries(opponents.map(({ member }) => [member.player.name, member.rating]));
   const fit = { anchors, draws, seed };
-  const rating = bradleyTerry(encounters, fit).ratings.find((rated) => rated.player === player.name)!;
+  const rating = bradleyTerry(encounters, fit).ratings.find((rated) => rated.player === name)!;
   const tallies = opponents.map(({ member, met }) => ({ ...totalOf(met.pairs), rating: member.sequential }));
   return {
     ...rating,
-    interval: bootstrapRatings(encounters, fit).get(player.name),
-    intervalOverOpponents: bootstrapRatings(encounters, { ...fit, over: "pairs and opponents" }).get(player.name),
+    player: player.name,
+    interval: bootstrapRatings(encounters, fit).get(name),
+    intervalOverOpponents: bootstrapRatings(encounters, { ...fit, over: "pairs and opponents" }).get(name),
     // A sweep has no rating by Newton steps either.
     sequential: rating.standing === "estimated" ? fixedPoolRating(tallies) : null,
     opponents,

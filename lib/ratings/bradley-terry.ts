@@ -10,7 +10,7 @@ import { BellowsError, OptionError } from "../errors.js";
 import { cholesky, solve } from "./cholesky.js";
 import { checkEncounters, type Encounter, playersOf, totalOf } from "./encounter.js";
 import { expectedScore, POINTS } from "./scale.js";
-import { type Score, type Standing, standings } from "./separation.js";
+import { type DrawnScore, davidsonStandings, type Standing, standings } from "./separation.js";
 
 export interface BradleyTerryArguments {
   /** Players with a given rating, at least one: `{ random: 1000 }`. */
@@ -52,10 +52,6 @@ export interface BradleyTerryFit {
   readonly iterations: number;
 }
 
-interface Pair extends Score {
-  readonly draws: number;
-}
-
 const MOST_ITERATIONS = 200;
 
 /**
@@ -88,7 +84,7 @@ export function fitTotals(
   const { anchors, draws = "half", prior = 0, confidence = 0.95 } = args;
   check(anchors, draws, prior, confidence, players);
   const index = new Map(players.map((player, i) => [player, i]));
-  const pairs: Pair[] = [];
+  const pairs: DrawnScore[] = [];
   for (const { a, b, wins, draws: drawn, losses } of totals) {
     const games = wins + drawn + losses;
     if (games === 0) continue;
@@ -97,7 +93,7 @@ export function fitTotals(
     pairs.push({ a: i, b: j, points: wins + shared / 2, games: games + prior, draws: shared });
   }
   const fixed = players.flatMap((player, i) => (Object.hasOwn(anchors, player) ? [i] : []));
-  const standing = standings(players.length, pairs, fixed);
+  const standing = (draws === "davidson" ? davidsonStandings : standings)(players.length, pairs, fixed);
   const ratings = Float64Array.from(players, (player, i) => {
     if (standing[i] === "fixed") return anchors[player]!;
     const begin = start?.get(player);
@@ -107,7 +103,9 @@ export function fitTotals(
   const known = (i: number) => standing[i] === "fixed" || standing[i] === "estimated";
   const inside = pairs.filter(({ a, b }) => known(a) && known(b));
   const free = players.flatMap((_, i) => (standing[i] === "estimated" ? [i] : []));
-  const fit = maximise(ratings, free, inside, draws === "davidson" && inside.some((pair) => pair.draws > 0));
+  // Where nothing but draws is left, no rating differs, whatever a draw's probability.
+  const decided = inside.some((pair) => pair.draws > 0) && inside.some((pair) => pair.draws < pair.games);
+  const fit = maximise(ratings, free, inside, draws === "davidson" && decided);
   const bounds = boundsOf(ratings, standing, pairs, 1 - confidence);
 
   const rated = players.map((player, i): PlayerRating => {
@@ -182,7 +180,7 @@ function moments(difference: number, delta: number | null) {
   };
 }
 
-function logLikelihood(ratings: Float64Array, pairs: readonly Pair[], delta: number | null): number {
+function logLikelihood(ratings: Float64Array, pairs: readonly DrawnScore[], delta: number | null): number {
   let sum = 0;
   for (const { a, b, points, games, draws } of pairs) {
     const half = (ratings[a]! - ratings[b]!) / POINTS / 2;
@@ -196,7 +194,7 @@ function logLikelihood(ratings: Float64Array, pairs: readonly Pair[], delta: num
 }
 
 /** Newton's method with halved steps, in place. The log-likelihood is concave, so its maximum is the only one. */
-function maximise(ratings: Float64Array, free: readonly number[], pairs: readonly Pair[], davidson: boolean) {
+function maximise(ratings: Float64Array, free: readonly number[], pairs: readonly DrawnScore[], davidson: boolean) {
   const place = new Map(free.map((player, i) => [player, i]));
   const size = free.length + (davidson ? 1 : 0);
   let delta: number | null = davidson ? 0 : null;
@@ -263,7 +261,7 @@ function notFound(iterations: number, gradient: number): BellowsError {
 }
 
 /** Bounds of players without a finite estimate, by their games against players with a rating or a bound. */
-function boundsOf(ratings: Float64Array, standing: readonly Standing[], pairs: readonly Pair[], level: number) {
+function boundsOf(ratings: Float64Array, standing: readonly Standing[], pairs: readonly DrawnScore[], level: number) {
   const bounds = new Map<number, number>();
   const ratingOf = (i: number) => (standing[i] === "fixed" || standing[i] === "estimated" ? ratings[i] : bounds.get(i));
   for (let found = -1; found !== bounds.size; ) {
@@ -272,12 +270,13 @@ function boundsOf(ratings: Float64Array, standing: readonly Standing[], pairs: r
     for (const [i, how] of standing.entries()) {
       if (bounds.has(i) || (how !== "atLeast" && how !== "atMost")) continue;
       const sign = how === "atLeast" ? 1 : -1;
-      const met = pairs.flatMap(({ a, b, games }) => {
+      const met = pairs.flatMap(({ a, b, games, draws }) => {
         const other = a === i ? b : b === i ? a : null;
         const rating = other === null || (standing[other] === how && !bounds.has(other)) ? undefined : ratingOf(other);
-        return rating === undefined ? [] : [{ rating, games }];
+        return rating === undefined ? [] : [{ rating, games, draws }];
       });
-      if (met.length > 0) added.push([i, sweepBound(met, sign, level)]);
+      // After draws, which Davidson's model allows for, it is no sweep.
+      if (met.length > 0 && met.every(({ draws }) => draws === 0)) added.push([i, sweepBound(met, sign, level)]);
     }
     for (const [i, bound] of added) bounds.set(i, bound);
   }

@@ -142,6 +142,15 @@ describe("playMatch", () => {
       onProgress: () => stop.abort(reason),
     });
     await expect(long).rejects.toBe(reason);
+    // What the caller's function throws ends the match too.
+    const thrown = playMatch({ kind: "mcts", simulations: 1000 }, specs[1], {
+      game: "connect4",
+      games: 100_000,
+      onProgress: () => {
+        throw reason;
+      },
+    });
+    await expect(thrown).rejects.toBe(reason);
     await expect(playMatch(...specs, { game: "connect4", signal: stop.signal })).rejects.toBe(reason);
   });
 

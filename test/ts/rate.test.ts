@@ -1,10 +1,18 @@
 // bellows rate, pools, and the script that rebuilds the reference pool.
 
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { Player, readPool, resolveOptions, SelfPlay, type SelfPlayOptions, writePool } from "../../lib/index.js";
+import {
+  Player,
+  rateOnPool,
+  readPool,
+  resolveOptions,
+  SelfPlay,
+  type SelfPlayOptions,
+  writePool,
+} from "../../lib/index.js";
 import { OPTION_ROWS } from "../../lib/names.gen.js";
 import { bellows, type Line, root, scratch } from "./cli.js";
 
@@ -191,6 +199,61 @@ describe("pools", () => {
     });
     expect(readFileSync(path, "utf8")).toBe("[]");
   });
+
+  test("keep how warmly a policy samples, which makes it another player, and take no run in memory", async () => {
+    const path = join(folder, "warm.json");
+    const about = { game: "connect4", about: "", plies: 0 } as const;
+    const cold = await Player.load({ kind: "policy", path: policy, play: "sampled", temperature: 0.05 });
+    const other = await Player.load({ kind: "random" });
+    const members = [cold, other].map((player) => ({ player, rating: 1000, sequential: 1000 }));
+    await writePool(path, { ...about, members });
+    const read = await readPool(path);
+    expect(read.members[0]!.player).toMatchObject({ name: cold.name, temperature: 0.05, play: "sampled" });
+    const met = async (temperature: number) => {
+      const player = await Player.load({ kind: "policy", path: policy, play: "sampled", temperature });
+      const { opponents } = await rateOnPool(player, read, { games: 2 });
+      return opponents.map(({ member }) => member.player.name);
+    };
+    expect(await met(1)).toEqual([cold.name, "random"]);
+    expect(await met(0.05)).toEqual(["random"]);
+
+    const run = await SelfPlay.create({ game: { name: "connect4" }, net: { width: 16 }, rollout: { games: 64 } });
+    const inMemory = [{ player: await Player.load({ kind: "policy", run, play: "argmax" }), rating: 1, sequential: 1 }];
+    await expect(writePool(path, { ...about, members: inMemory })).rejects.toMatchObject({ path: "pool.player" });
+    expect(await readPool(path)).toMatchObject(about);
+    await run.close();
+  });
+
+  test("rate a run of which they hold an earlier checkpoint, and say which one is read", async () => {
+    const run = join(folder, "growing");
+    const saved = join(folder, "growing.json");
+    const tiny = ["net.width=16", "net.depth=1", "rollout.games=64", "run.evaluateEvery=0", "run.checkpointEvery=1"];
+    const sets = tiny.flatMap((option) => ["--set", option]);
+    const end = await bellows(["train", "connect4", ...sets, "--iterations", "2", "--out", run, "--json"]);
+    expect(end.code, end.stderr).toBe(0);
+    const checkpoints = join(run, "checkpoints");
+    const newest = join(checkpoints, "000002.safetensors");
+    const aside = join(folder, "aside.safetensors");
+    renameSync(newest, aside); // as it was an iteration ago
+    const games = ["--games", "10", "--plies", "2", "--json"];
+    const first = await bellows(["rate", run, "random", ...games, "--save", saved]);
+    expect(first.code, first.stderr).toBe(0);
+    renameSync(aside, newest);
+    const later = await bellows(["rate", run, "--pool", saved, ...games]);
+    expect(later.code, later.stderr).toBe(0);
+    const opponents = matchesOf(later.lines).map(({ a, b }) => [a, b]);
+    const [argmax, sampled] = [`${run} (argmax)`, `${run} (sampled)`];
+    expect(opponents).toEqual([argmax, sampled].flatMap((a) => [argmax, sampled, "random"].map((b) => [a, b])));
+    expect(ratingsOf(later.lines).map(({ player }) => player)).toEqual([argmax, sampled]);
+
+    writeFileSync(newest, readFileSync(newest).subarray(0, 1000));
+    const damaged = await bellows(["rate", run, "--pool", saved, ...games]);
+    expect(damaged.code, damaged.stderr).toBe(0);
+    expect(damaged.stderr).toContain(newest);
+    // The one before is the pool's own.
+    expect(matchesOf(damaged.lines).map(({ a, b }) => [a, b])).toContainEqual([argmax, sampled]);
+    expect(matchesOf(damaged.lines).map(({ a, b }) => [a, b])).not.toContainEqual([argmax, argmax]);
+  });
 });
 
 describe("the reference pool", () => {
@@ -263,6 +326,11 @@ describe("the evidence for Connect Four", () => {
     }
     expect(found.rows[0].weightsHash).not.toBe(found.rows[1].weightsHash);
     expect(collect("7-7").rows).toEqual(found.rows.slice(0, 1));
+    const other = [...args, "--seeds", "7-7", "--jobs", "1", ...set.flatMap((option) => ["--set", option])];
+    const script = join(root, "bench", "connect4", "seeds.mjs");
+    const refused = spawnSync(process.execPath, [script, ...other, "--set", "ppo.lr=0.1"], { encoding: "utf8" });
+    expect(refused.status).not.toBe(0);
+    expect(refused.stderr).toContain("is not a run of the recipe with");
   });
 
   test.each([

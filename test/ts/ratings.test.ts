@@ -90,6 +90,39 @@ describe("bradleyTerry", () => {
     for (const [player, { rating }] of half) expect(davidson.get(player)!.rating).toBeCloseTo(rating, 6);
   });
 
+  test("where nobody lost, Davidson's draws may grow without end: a direction, not a rating", () => {
+    const fit = (...league: Encounter[]) => {
+      const { ratings, drawRatio } = bradleyTerry(league, { anchors, draws: "davidson" });
+      return { drawRatio, standing: Object.fromEntries(ratings.map(({ player, standing }) => [player, standing])) };
+    };
+    const unbeaten = encounter("x", "random", 95, 5, 0);
+    expect(fit(unbeaten).standing).toEqual({ x: "atLeast", random: "fixed" });
+    expect(bradleyTerry([unbeaten], { anchors, draws: "davidson" }).ratings[0]).toMatchObject({
+      rating: Infinity,
+      bound: null,
+    });
+    expect(fit(encounter("random", "x", 95, 5, 0)).standing).toMatchObject({ x: "atMost" });
+    expect(fit(encounter("x", "random", 0, 9, 0)).standing).toMatchObject({ x: "estimated" });
+    const equals = encounter("x", "y", 0, 40, 0);
+    expect(fit(unbeaten, equals, encounter("y", "random", 30, 10, 0)).standing).toMatchObject({
+      x: "atLeast",
+      y: "atLeast",
+    });
+    expect(fit(encounter("x", "y", 3, 0, 0), encounter("y", "random", 0, 40, 0)).standing.x).toBe("atLeast");
+    // One win and one loss between any two of them tie the parameter down, and everybody has a rating again.
+    const tied = fit(unbeaten, encounter("y", "random", 30, 10, 1));
+    expect(tied.standing).toMatchObject({ x: "estimated", y: "estimated" });
+    expect(tied.drawRatio).toBeLessThan(10);
+    // A won against B and drew, as B did against C and C against A: no ratings make all of them certain.
+    const round = [encounter("x", "y", 9, 1, 0), encounter("y", "random", 9, 1, 0), encounter("random", "x", 9, 1, 0)];
+    expect(fit(...round).standing).toMatchObject({ x: "estimated", y: "estimated" });
+    // Samples without the only loss have no finite rating, and no end to their interval.
+    const once = [encounter("x", "random", 95, 4, 1)];
+    const [low, high] = bootstrapRatings(once, { anchors, draws: "davidson", seed: 1 }).get("x")!;
+    expect(low).toBeGreaterThan(1000);
+    expect(high).toBe(Infinity);
+  });
+
   test("several anchors stay where they are", () => {
     const fit = byName(bradleyTerry(LEAGUE, { anchors: { random: 1000, heuristic: 1584, "one-ply": 1700 } }));
     expect([fit.get("heuristic")!.rating, fit.get("one-ply")!.rating]).toEqual([1584, 1700]);
@@ -303,16 +336,51 @@ describe("cycles", () => {
       [found!.players[2], ...found!.players.slice(0, 2)],
     ];
     expect(turned).toContainEqual(["rock", "scissors", "paper"]);
+  });
+
+  test.each([100, 300, 900])("raises few false alarms in leagues with players %d points apart", (apart) => {
     let alarms = 0;
     for (let seed = 0; seed < 200; ++seed) {
       const random = randomOf(seed, 77);
       const names = ["a", "b", "c", "d", "e", "f"];
       const league = names.flatMap((a, i) =>
-        names.slice(i + 1).map((b, j) => play(random, -100 * (j + 1), 0, 100, a, b)),
+        names.slice(i + 1).map((b, j) => play(random, -apart * (j + 1), 0, 100, a, b)),
       );
       if (cycles(league).length > 0) ++alarms;
     }
     expect(alarms, `${alarms} of 200 leagues`).toBeLessThan(22); // 5% and four standard errors
+  });
+
+  test("results so one-sided that ratings explain them are no cycle, and a circle of sweeps is one", () => {
+    for (const games of [10, 400, 10_000]) {
+      const order = [
+        encounter("a", "b", games, 0, 0),
+        encounter("b", "c", games, 0, 0),
+        encounter("a", "c", games, 0, 0),
+      ];
+      expect(cycles(order)).toEqual([]);
+      const circle = [
+        encounter("a", "b", games, 0, 0),
+        encounter("b", "c", games, 0, 0),
+        encounter("c", "a", games, 0, 0),
+      ];
+      // By ratings all are equal: every game had a chance of a half.
+      const [found] = cycles(circle);
+      expect(found!.z).toBeCloseTo(Math.sqrt(2 * 3 * games * Math.LN2), 6);
+      expect(found!.players).toEqual(["a", "b", "c"]);
+    }
+  });
+
+  test("agrees with a test of the log-odds where there are many close games", () => {
+    const legs = [
+      encounter("a", "b", 5300, 0, 4700),
+      encounter("b", "c", 5400, 0, 4600),
+      encounter("c", "a", 5100, 0, 4900),
+    ];
+    const odds = legs.map(({ pairs }) => pairs.reduce((sum, { wins }) => sum + wins, 0) / 1e4);
+    const sum = odds.reduce((total, p) => total + Math.log(p / (1 - p)), 0);
+    const error = Math.sqrt(odds.reduce((total, p) => total + 1 / (1e4 * p * (1 - p)), 0));
+    expect(cycles(legs)[0]!.z).toBeCloseTo(sum / error, 1);
   });
 });
 

@@ -111,6 +111,15 @@ describe("Connect4Solver", () => {
     expect(await later).toMatchObject({ score: (await solver.solve("44444433333355555")).score });
     await expect(searching.solve("4", { signal: stop.signal })).rejects.toBe(reason);
 
+    // At the very moment at which its turn comes.
+    const next = new AbortController();
+    const before = searching.solve("44444433333355555");
+    const late = searching.solve(hard, { signal: next.signal });
+    const settled = expect(late).rejects.toBe(reason);
+    await before;
+    next.abort(reason);
+    await settled;
+
     // What the caller's function throws.
     const list = ["44444433333355555", ...Array<string>(20).fill(hard)];
     const thrown = searching.solveMany(list, {
