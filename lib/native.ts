@@ -332,6 +332,7 @@ export interface NativeAddon {
     openings: readonly string[];
     first: number;
     games: number;
+    limit: number;
     seed: number;
     threads: number;
   }): NativeMatch;

@@ -78,6 +78,7 @@ typedef struct bw_match_request {
   const char* const* openings;  // [opening_count], as bw_game_parse takes them; none of them may end the game
   int64_t opening_count;        // 0: the start position
   int64_t first, games;         // games first .. first + games - 1, see judge/match.h
+  int limit;                    // plies after the opening at most, a draw if the game goes on then; 0: none
   uint64_t seed;
   int threads;  // 0: all
   bool (*cancelled)(void* context);

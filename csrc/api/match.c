@@ -47,6 +47,7 @@ static bw_status play(const bw_match_request* request, const bw_game* game, bw_d
                               .starts = starts,
                               .start_count = request->opening_count > 0 ? request->opening_count : 1,
                               .first = request->first,
+                              .limit = request->limit,
                               .games = request->games,
                               .seed = request->seed,
                               .cancelled = request->cancelled,
@@ -114,6 +115,7 @@ bw_status bw_match_run(const bw_match_request* request, uint8_t* results, uint8_
   const bw_game* game = bw_game_at(index);
   if (request->games < 0) return fail_number(error, "games", request->games);
   if (request->first < 0) return fail_number(error, "first", request->first);
+  if (request->limit < 0) return fail_number(error, "limit", request->limit);
   if (request->threads < 0) return fail_number(error, "threads", request->threads);
   const size_t bytes = (size_t)(request->opening_count + 1) * game->state_bytes;
   unsigned char* starts = calloc(1, bytes);

@@ -14,7 +14,7 @@ namespace bellows {
 
 namespace {
 
-constexpr char kSignature[] = "match({game, players, openings, first, games, seed, threads})";
+constexpr char kSignature[] = "match({game, players, openings, first, games, limit, seed, threads})";
 
 struct Player {
   std::string kind, game;
@@ -31,6 +31,7 @@ struct MatchState {
   Player players[2];
   std::vector<std::string> openings;
   int64_t first = 0, games = 0;
+  int limit = 0;
   uint64_t seed = 0;
   int threads = 0;
   std::atomic<bool> stop{false};
@@ -114,6 +115,7 @@ bw_status Play(MatchState& m, bw_error* error) {
   request.opening_count = static_cast<int64_t>(openings.size());
   request.first = m.first;
   request.games = m.games;
+  request.limit = m.limit;
   request.seed = m.seed;
   request.threads = m.threads;
   request.cancelled = [](void* state) { return static_cast<MatchState*>(state)->stop.load(); };
@@ -142,10 +144,10 @@ Napi::Value Match(const Napi::CallbackInfo& info) {
   if (!info[0].IsObject()) return WrongArguments(env, kSignature);
   Napi::Object asked = info[0].As<Napi::Object>();
   auto m = std::make_shared<MatchState>();
-  double first = 0, games = 0, seed = 0, threads = 0;
+  double first = 0, games = 0, limit = 0, seed = 0, threads = 0;
   Napi::Value players = asked.Get("players");
   if (!ReadText(asked, "game", &m->game) || !ReadNumber(asked, "first", &first) ||
-      !ReadNumber(asked, "games", &games) || !ReadNumber(asked, "seed", &seed) ||
+      !ReadNumber(asked, "games", &games) || !ReadNumber(asked, "limit", &limit) || !ReadNumber(asked, "seed", &seed) ||
       !ReadNumber(asked, "threads", &threads) || !players.IsArray()) {
     return WrongArguments(env, kSignature);
   }
@@ -158,6 +160,7 @@ Napi::Value Match(const Napi::CallbackInfo& info) {
   }
   m->first = static_cast<int64_t>(first);
   m->games = static_cast<int64_t>(games);
+  m->limit = static_cast<int>(limit);
   m->seed = static_cast<uint64_t>(seed);
   m->threads = static_cast<int>(threads);
   Napi::Object match = Napi::Object::New(env);

@@ -53,14 +53,14 @@ static void leave(flight* f) {
   for (int64_t i = 0; i < f->count;) {
     const unsigned char* state = state_of(f, i);
     const int result = plan->game->result(state);
-    if (result == BW_ONGOING) {
+    const seat_of* game = &f->games[i];
+    if (result == BW_ONGOING && (plan->limit == 0 || game->plies < plan->limit)) {
       ++i;
       continue;
     }
-    const seat_of* game = &f->games[i];
     // Only who moved last can have won.
     const int last = mover(game->number, plan->game->ply(state) - 1);
-    f->results[game->index] = result == BW_DRAWN ? BW_MATCH_DRAW : last == 0 ? BW_MATCH_WIN : BW_MATCH_LOSS;
+    f->results[game->index] = result != BW_WON ? BW_MATCH_DRAW : last == 0 ? BW_MATCH_WIN : BW_MATCH_LOSS;
     f->plies[game->index] = game->plies;
     --f->count;
     f->games[i] = f->games[f->count];

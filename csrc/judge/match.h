@@ -40,6 +40,7 @@ typedef struct bw_match_plan {
   const void* starts;  // [start_count], state_bytes apart
   int64_t start_count;
   int64_t first, games;  // the games first .. first + games - 1
+  int limit;             // plies of a game at most, a draw if it goes on then; 0: none
   uint64_t seed;
   bool (*cancelled)(void* context);               // asked between moves; NULL: never
   void (*progress)(void* context, int64_t done);  // games that are over; NULL: nobody asks

@@ -2,7 +2,7 @@ import { createInterface } from "node:readline";
 import type { Command } from "commander";
 import { newestCheckpoint } from "../checkpoint.js";
 import type { PositionPolicy } from "../events.js";
-import { type MatchArguments, playMatch } from "../match/match.js";
+import { chooseMove } from "../match/match.js";
 import { MAX_SIMULATIONS, Player } from "../match/player.js";
 import { GAME_TITLES } from "../names.gen.js";
 import { type NativePosition, native, take } from "../native.js";
@@ -85,7 +85,14 @@ async function play(path: string, flags: PlayFlags, context: Context): Promise<v
         moves = next;
       } else {
         const symbol = searcher
-          ? await searched(searcher, moves, position.ply, { threads: load.threads, signal: context.signal })
+          ? await chooseMove(searcher, {
+              game: name,
+              moves,
+              ply: position.ply,
+              seed: Math.floor(Math.random() * 2 ** 32),
+              threads: load.threads,
+              signal: context.signal,
+            })
           : choose(await run.policy(moves), position, flags.sample ?? false);
         output.text(`The policy plays ${symbol}.\n`);
         await output.emit({ type: "move", by: "policy", move: symbol });
@@ -150,18 +157,6 @@ async function ask(
     }
     output.text(`${JSON.stringify(answer)} is not a move here.\n`);
   }
-}
-
-/** The player's move after searching: the first one of a game from there, of two games the one in its seat. */
-async function searched(
-  player: Player,
-  moves: string,
-  ply: number,
-  how: Pick<MatchArguments, "threads" | "signal">,
-): Promise<string> {
-  const seed = Math.floor(Math.random() * 2 ** 32);
-  const { games } = await playMatch(player, { kind: "random" }, { ...how, openings: [moves], games: 2, seed });
-  return games[ply % 2]!.moves[0]!;
 }
 
 function choose({ probabilities, logits }: PositionPolicy, position: NativePosition, sample: boolean): string {

@@ -96,6 +96,7 @@ export async function playMatch(
     openings,
     first: 0,
     games,
+    limit: 0,
     seed: args.seed ?? 0,
     threads: args.threads ?? 0,
   });
@@ -138,6 +139,45 @@ export async function playMatch(
     distinct: new Set(list.map(gameKey)).size,
     deterministic: players[0].deterministic && players[1].deterministic,
   };
+}
+
+/** The symbol of one move: what a player plays after these moves, none of which ends the game. */
+export async function chooseMove(
+  player: Player,
+  args: {
+    readonly game: GameName;
+    readonly moves: string;
+    /** How many moves that is. */
+    readonly ply: number;
+    readonly seed: number;
+    readonly threads?: number | undefined;
+    readonly signal?: AbortSignal | undefined;
+  },
+): Promise<string> {
+  const { game, moves, ply, seed, threads = 0, signal } = args;
+  if (signal?.aborted) throw signal.reason;
+  const other = await Player.load({ kind: "random" });
+  // A game of one ply, in the seat whose turn it is.
+  const match = native().match({
+    game,
+    players: [nativePlayer(player), nativePlayer(other)],
+    openings: [moves],
+    first: ply % 2,
+    games: 1,
+    limit: 1,
+    seed,
+    threads,
+  });
+  const cancel = () => match.cancel();
+  signal?.addEventListener("abort", cancel, { once: true });
+  try {
+    return Buffer.from((await match.result).moves).toString("latin1", 0, 1);
+  } catch (error) {
+    if (signal?.aborted) throw signal.reason;
+    throw fromNative(error);
+  } finally {
+    signal?.removeEventListener("abort", cancel);
+  }
 }
 
 /** The same for games that differ in nothing. */

@@ -609,6 +609,23 @@ static void test_refusals(void) {
   run(&request, &kept[0]);  // nothing to do
 }
 
+// Games of at most so many plies are the beginnings of whole ones, drawn where they go on.
+static void test_limit(void) {
+  bw_match_request request = request_of("connect4", spec("mcts", 20), spec("one-ply", 0), 100);
+  run(&request, &kept[0]);
+  request.limit = 9;
+  run(&request, &kept[1]);
+  int cut = 0;
+  for (int g = 0; g < 100; ++g) {
+    const int plies = kept[0].plies[g] < 9 ? kept[0].plies[g] : 9;
+    CHECK_EQ_INT(kept[1].plies[g], plies);
+    CHECK(memcmp(kept[0].moves + g * 42, kept[1].moves + g * 42, (size_t)plies) == 0);
+    CHECK_EQ_INT(kept[1].results[g], kept[0].plies[g] <= 9 ? kept[0].results[g] : BW_MATCH_DRAW);
+    cut += kept[0].plies[g] > 9;
+  }
+  CHECK_MSG(cut > 10 && cut < 100, "%d of 100 games cut short", cut);
+}
+
 typedef struct stop {
   int after;  // how many questions
   atomic_int asked;
@@ -744,6 +761,7 @@ int main(void) {
   test_policies();
   test_load_policy();
   test_refusals();
+  test_limit();
   test_cancel();
   test_searching();
   return check_summary("match");
