@@ -134,7 +134,7 @@ test.each([
   expect(Object.keys(proposals).length).toBeGreaterThan(0);
 });
 
-test.each(["screen", "league"])("Connect Four's study %s is still the one whose results are committed", (study) => {
+test.each(["screen", "confirm", "league"])("Connect Four's study %s is still the one whose results are committed", (study) => {
   const stored = readFileSync(join(root, `bench/results/connect4-${study}.jsonl`), "utf8").split("\n")[0]!;
   const { baseline, proposals } = JSON.parse(stored).spec;
   const today = resolveSpec(JSON.parse(readFileSync(join(root, `bench/connect4/${study}.json`), "utf8")));
