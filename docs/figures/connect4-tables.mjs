@@ -276,21 +276,22 @@ function ideas(path) {
     .split("\n")
     .map((line) => JSON.parse(line));
   const { spec } = lines.find(({ type }) => type === "study");
-  // A/A runs, or where there were none the runs of the baseline (`study show --runs`).
+  // A/A runs, or where there were none the runs of the baseline, if they are there (`study show --runs`).
   const baseline = lines
     .filter(({ type, arm, outcome }) => type === "run" && arm === "baseline" && outcome.ok)
     .map(({ outcome }) => outcome.value);
-  const noise = lines.find(({ type }) => type === "noise")?.floor ?? {
-    runs: baseline.length,
-    ...meanAndDeviation(baseline),
-  };
+  const noise =
+    lines.find(({ type }) => type === "noise")?.floor ??
+    (baseline.length === 0 ? null : { runs: baseline.length, ...meanAndDeviation(baseline) });
   const verdicts = lines.filter(({ type }) => type === "verdict").map(({ verdict }) => verdict);
   const { runs } = lines.find(({ type }) => type === "result");
   const [[unit, amount]] = Object.entries(spec.budget);
   const budget = `${amount < 1e6 ? amount : amount.toExponential(1)} ${unit}`;
   return [
-    `${runs} runs of ${budget} each; metric \`${spec.metric.name}\`, gains below ${spec.metric.delta} do not matter. ` +
-      `The baseline ends at ${figure(noise.mean)}, standard deviation over ${noise.runs} seeds ${figure(noise.deviation)}.`,
+    `${runs} runs of ${budget} each; metric \`${spec.metric.name}\`, gains below ${spec.metric.delta} do not matter.` +
+      (noise === null
+        ? ""
+        : ` The baseline ends at ${figure(noise.mean)}, standard deviation over ${noise.runs} seeds ${figure(noise.deviation)}.`),
     "",
     "| idea | hypothesis, written before | gain | interval | pairs | verdict |",
     "|---|---|---:|---|---:|---|",

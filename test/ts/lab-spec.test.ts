@@ -128,22 +128,25 @@ describe("a study's file", () => {
 
 test.each([
   "examples/studies/tictactoe.json",
-  ...["screen", "confirm", "more", "league"].map((name) => `bench/connect4/${name}.json`),
+  ...["screen", "confirm", "more", "confirm-balanced", "league"].map((name) => `bench/connect4/${name}.json`),
 ])("%s can be run", (path) => {
   const { proposals } = resolveSpec(JSON.parse(readFileSync(join(root, path), "utf8")));
   expect(Object.keys(proposals).length).toBeGreaterThan(0);
 });
 
-test.each(["screen", "confirm", "league"])("Connect Four's study %s is still the one whose results are committed", (study) => {
-  const stored = readFileSync(join(root, `bench/results/connect4-${study}.jsonl`), "utf8").split("\n")[0]!;
-  const { baseline, proposals } = JSON.parse(stored).spec;
-  const today = resolveSpec(JSON.parse(readFileSync(join(root, `bench/connect4/${study}.json`), "utf8")));
-  expect(today.baseline.config).toEqual(completed("selfplay", baseline.config));
-  expect(Object.keys(today.proposals)).toEqual(Object.keys(proposals));
-  for (const [name, { config }] of Object.entries(today.proposals)) {
-    expect(config, name).toEqual(completed("selfplay", proposals[name].config));
-  }
-});
+test.each(["screen", "more", "confirm", "league"])(
+  "Connect Four's study %s is still the one whose results are committed",
+  (study) => {
+    const stored = readFileSync(join(root, `bench/results/connect4-${study}.jsonl`), "utf8").split("\n")[0]!;
+    const { baseline, proposals } = JSON.parse(stored).spec;
+    const today = resolveSpec(JSON.parse(readFileSync(join(root, `bench/connect4/${study}.json`), "utf8")));
+    expect(today.baseline.config).toEqual(completed("selfplay", baseline.config));
+    expect(Object.keys(today.proposals)).toEqual(Object.keys(proposals));
+    for (const [name, { config }] of Object.entries(today.proposals)) {
+      expect(config, name).toEqual(completed("selfplay", proposals[name].config));
+    }
+  },
+);
 
 test("an option that a stored config does not know has its general default, not that of a recipe", () => {
   const { config } = resolveSpec({
