@@ -40,7 +40,7 @@ export function registerEval(program: Command, context: Context): void {
       "rate it by games against a pool, as `bellows rate` does; `ladder` is the one that comes along",
     )
     .option("--games <n>", "games against each member of the pool, and in each match of the atlas", "100")
-    .option("--perfect", "connect4: games of argmax play against the perfect player; takes minutes with few book plies")
+    .option("--perfect", "connect4: games of argmax play against the perfect player; takes a minute or more")
     .option(
       "--atlas <file>",
       "connect4: write the positions of its own games in which it errs, in clusters; a file for rollout.starts.file",
