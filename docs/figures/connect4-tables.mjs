@@ -9,6 +9,7 @@ import { studentQuantile } from "../../dist/lab/stats/distributions.js";
 const file = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 export const evidence = JSON.parse(readFileSync(file("bench/results/connect4-seeds.json"), "utf8"));
 const { rows } = evidence;
+const LADDER = JSON.parse(readFileSync(file("pools/connect4-ladder.json"), "utf8"));
 const results = (name) => JSON.parse(readFileSync(file(`bench/results/connect4-seeds${name}.json`), "utf8"));
 /** Files of seeds.mjs: the recipe, and others that the page tells about. */
 const compared = [
@@ -79,6 +80,7 @@ const ratings = [
     [`${ALL_POOLS}, Bradley-Terry`, "pools", "rating"],
     [`${ALL_POOLS}, sequential procedure`, "pools", "sequential"],
     ["ladder, Bradley-Terry", "ladder", "rating"],
+    ["ladder, sequential procedure", "ladder", "sequential"],
   ].map(([words, where, scale]) => {
     const of = (row, play) => (where === "pools" ? everywhere(row, play, scale) : rated(row, where, play)[scale]);
     const cells = PLAYS.map((play) =>
@@ -218,13 +220,14 @@ const tallyOf = (tallies) =>
 const ladder = [
   `Wins / draws / losses over all seeds, ${evidence.games} games of each seed from random openings of 4 plies:`,
   "",
-  "| opponent | argmax first | argmax second | sampled first | sampled second |",
-  "|---|---:|---:|---:|---:|",
+  "| opponent | its rating | argmax first | argmax second | sampled first | sampled second |",
+  "|---|---:|---:|---:|---:|---:|",
   ...rated(rows[0], "ladder", "argmax").opponents.map(({ opponent }, i) => {
     const cells = PLAYS.flatMap((play) =>
       ["first", "second"].map((side) => tallyOf(rows.map((row) => rated(row, "ladder", play).opponents[i][side]))),
     );
-    return `| ${opponent} | ${cells.join(" | ")} |`;
+    const { rating } = LADDER.players.find(({ player }) => player === opponent);
+    return `| ${opponent} | ${whole(rating)} | ${cells.join(" | ")} |`;
   }),
 ];
 const met = rows.filter((row) => row.perfect !== null);
