@@ -4,7 +4,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { constants, type FileHandle, lstat, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { CheckpointError, errnoOf, fromNative, IoError, ioError } from "./errors.js";
+import { CheckpointError, errnoOf, fromNative, IoError, ioError, OptionError } from "./errors.js";
 import type { ResolvedOptions, SelfPlayOptions } from "./names.gen.js";
 import { type NativeFile, native } from "./native.js";
 import { isPlainObject } from "./options.js";
@@ -125,12 +125,21 @@ export async function writeAtomic(
 }
 
 /**
- * Refuses a path that {@link writeAtomic} could not write, before there is anything to write.
+ * Refuses a path that {@link writeAtomic} could not write, before there is anything to write, and one that holds a
+ * checkpoint or policy: whatever is to be written there is something else.
  *
- * @throws {@link IoError}
+ * @throws {@link IoError} {@link OptionError}
  */
 export async function checkWritable(path: string): Promise<void> {
   const target = await targetOf(path);
+  if (await isSafetensors(target)) {
+    throw new OptionError(`${path} is a checkpoint or policy file, and would be lost; name another file`, {
+      op: "write",
+      path,
+      received: "a checkpoint or policy file",
+      expected: "another file",
+    });
+  }
   const temporary = temporaryName(dirname(target), basename(target));
   try {
     await (await open(temporary, "wx")).close();
@@ -138,6 +147,22 @@ export async function checkWritable(path: string): Promise<void> {
     throw ioError(error, path, "cannot write");
   } finally {
     await removeTemporary(temporary);
+  }
+}
+
+/** Whether a file begins like a safetensors file: the length of a header that fits into it, then the header's brace. */
+async function isSafetensors(path: string): Promise<boolean> {
+  const handle = await open(path, "r").catch(() => null);
+  if (!handle) return false;
+  try {
+    const status = await handle.stat();
+    if (!status.isFile()) return false;
+    const { bytesRead, buffer } = await handle.read(Buffer.alloc(9), 0, 9, 0);
+    return bytesRead === 9 && buffer.readBigUInt64LE() <= BigInt(status.size - 8) && buffer[8] === 0x7b;
+  } catch {
+    return false; // unreadable: whether it can be written is looked at next
+  } finally {
+    await handle.close();
   }
 }
 

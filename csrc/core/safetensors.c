@@ -519,8 +519,10 @@ bw_status bw_safetensors_parse(const uint8_t* bytes, size_t size, bw_safetensors
   uint64_t header = 0;
   for (int i = 0; i < 8; ++i) header |= (uint64_t)bytes[i] << (8 * i);
   if (header > size - 8 || header > kMaxHeader) {
-    return refuse(error, OP_PARSE, "header", "its length is given as %llu bytes, and the file has %zu",
-                  (unsigned long long)header, size);
+    return refuse(
+        error, OP_PARSE, "header",
+        "its length is given as %llu bytes, and the file has %zu: no checkpoint or policy file, or a damaged one",
+        (unsigned long long)header, size);
   }
   file->data = bytes + 8 + header;
   reader r = {.bytes = bytes + 8, .size = (size_t)header, .data_size = size - 8 - header, .error = error};

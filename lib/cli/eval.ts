@@ -28,7 +28,7 @@ const PERFECT_GAMES = 20;
 export function registerEval(program: Command, context: Context): void {
   program
     .command("eval")
-    .summary("judge a checkpoint exactly")
+    .summary("judge a checkpoint: certificate, mistakes, games")
     .description(
       "Judges a checkpoint: the exact best response from both seats (tic-tac-toe), mistakes by the perfect player's " +
         "scores (connect4), and the result against random play.",

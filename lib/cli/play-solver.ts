@@ -80,5 +80,5 @@ export function reviewText(mistakes: readonly Mistake[], judged: number, moves: 
     return theirs.length === 0 ? "none" : `${theirs.length} (move ${theirs.join(", ")})`;
   };
   const rest = judged === moves ? "" : `; ${moves - judged} of ${moves} moves were not judged in time`;
-  return `Mistakes by the perfect player: you ${of("human")}, the policy ${of("policy")}${rest}.`;
+  return `Judged by the perfect player, mistakes of yours: ${of("human")}, of the policy: ${of("policy")}${rest}.`;
 }

@@ -115,6 +115,7 @@ async function play(path: string, flags: PlayFlags, context: Context): Promise<v
       human: humanSeat === 0 ? "first" : "second",
       moves,
       winner,
+      stopped: winner === null,
       simulations,
       ...(review ?? {}),
     });
@@ -147,15 +148,20 @@ async function ask(
       continue;
     }
     if (answer === "undo" || answer === "u") {
-      if (moves.length >= 2) return moves.slice(0, -2);
+      if (moves.length >= 2) {
+        await output.emit({ type: "undo", moves: moves.slice(0, -2) });
+        return moves.slice(0, -2);
+      }
       output.text("There is nothing to undo.\n");
+      await output.emit({ type: "refused", received: answer, expected: symbols });
       continue;
     }
     if (symbols.includes(answer)) {
       await output.emit({ type: "move", by: "human", move: answer });
       return moves + answer;
     }
-    output.text(`${JSON.stringify(answer)} is not a move here.\n`);
+    output.text(`${JSON.stringify(answer)} is not a move here; these are: ${symbols.join(" ")}.\n`);
+    await output.emit({ type: "refused", received: answer, expected: symbols });
   }
 }
 

@@ -59,8 +59,8 @@ export function registerRate(program: Command, context: Context): void {
     .option("--games <n>", "games of each two players, half of them with either colour", "100")
     .option(
       "--plies <n>",
-      "start each pair of games from a random opening of so many moves, another one each time; default: as the games " +
-        "behind the pool's ratings did, else 0",
+      "start each pair of games from a random opening of so many moves (0 to 64, as far as there are enough of them), " +
+        "another one each time; default: as the games behind the pool's ratings did, else 0",
     )
     .option(
       "--simulations <n>",
@@ -78,7 +78,8 @@ export function registerRate(program: Command, context: Context): void {
         "\nRatings are maximum likelihood (Bradley-Terry). Intervals (95%) are a bootstrap over pairs of games with one\n" +
         "opening and colours swapped; against a pool also over its members, which says how the rating may differ on\n" +
         "another pool. Between two deterministic players a repeated game counts once: give them --plies. A player that\n" +
-        "won everything has no rating but `>=` one: were it below, so many wins would have had a chance of 5%.\n" +
+        "won everything has no rating but `>=` one: were it below, so many wins would have had a chance of 5%. An end of an\n" +
+        "interval that is ? is without limit: in so many of the samples the player won, or lost, everything.\n" +
         "\nExamples:\n" +
         "  $ bellows rate runs/my-run --pool ladder\n" +
         "  $ bellows rate runs/my-run --pool ladder --simulations 64\n" +

@@ -1,8 +1,9 @@
 // `bellows eval` of a Connect Four agent: mistakes, games, the atlas; and the mistakes that `bellows train` shows.
 
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
+import { newestCheckpoint } from "../../lib/checkpoint.js";
 import { Connect4Solver } from "../../lib/index.js";
 import { connect4Positions } from "../../lib/judge/index.js";
 import { ladderPath } from "../../lib/match/pool.js";
@@ -70,7 +71,8 @@ describe("eval", () => {
     const positions = lines.filter((text) => /^\d/.test(text));
     expect(positions).toHaveLength(line.blunders);
     expect(clusters.reduce((sum, { positions: count }) => sum + count, 0)).toBe(line.blunders);
-    expect(lines.filter((text) => text.startsWith("#"))).toHaveLength(clusters.length);
+    expect(lines.filter((text) => text.startsWith("# "))).toHaveLength(clusters.length);
+    expect(lines.slice(0, -1)).not.toContain(""); // an empty line is the empty board to `bellows solve`
     expect(line.blunders).toBeGreaterThan(5);
     // Who trains from the atlas is not judged by what it trained on.
     const canonical = (moves: string) => take(native().position("connect4", moves), "position").canonical;
@@ -100,6 +102,23 @@ describe("eval", () => {
     const opponents = new Set(end.lines.filter(({ type }) => type === "match").map(({ b }) => b));
     expect(opponents.has("alpha-beta:4") && opponents.has("random")).toBe(true);
     expect(end.last.type).toBe("result");
+  });
+
+  test("no output takes the place of a checkpoint", async () => {
+    const precious = join(folder, "precious.safetensors");
+    const bytes = readFileSync((await newestCheckpoint(run)).path);
+    writeFileSync(precious, bytes);
+    const tries = [
+      ["eval", precious, "--atlas", precious, "--games", "2"],
+      ["rate", "random", "heuristic", "--game", "connect4", "--games", "2", "--save", precious],
+      ["train", "tictactoe", "--iterations", "1", "--out", join(folder, "traced"), "--profile", precious],
+    ];
+    for (const args of tries) {
+      const end = await bellows([...args, "--json"]);
+      expect(end.code, end.stderr).toBe(2);
+      expect(end.last).toMatchObject({ type: "error", path: precious, received: "a checkpoint or policy file" });
+      expect(readFileSync(precious).equals(bytes)).toBe(true);
+    }
   });
 
   test("refuses what is for another game, and odd numbers", async () => {
