@@ -284,6 +284,9 @@ async function drive(
     saved = iteration;
     await output.emit({ type: "checkpoint", iteration, path: checkpoint });
   };
+  const sayHowToGoOn = () => {
+    output.note(`Saved ${checkpoint}\nGo on with: ${launcher()} train --resume ${shellWord(directory.path)}\n`);
+  };
   const ladder = await Ladder.open(options.game.name);
   const rate = async (iteration: number) => {
     if (!ladder) return null;
@@ -316,7 +319,7 @@ async function drive(
     if (signal.aborted) await save((await run.counters()).iteration);
     await recording?.write();
     if (signal.aborted) {
-      output.note(`Saved ${checkpoint}\nGo on with: ${launcher()} train --resume ${shellWord(directory.path)}\n`);
+      sayHowToGoOn();
       throw signal.reason;
     }
     throw error;
@@ -328,7 +331,13 @@ async function drive(
   const evaluated = last?.index === iteration ? last.evaluation : null;
   const evaluation = evaluated ?? (await run.evaluate());
   if (!evaluated) await output.emit({ type: "evaluation", iteration, ...evaluation });
-  const ratings = rated?.iteration === iteration ? rated.ratings : await rate(iteration);
+  let ratings = rated?.iteration === iteration ? rated.ratings : null;
+  try {
+    ratings ??= await rate(iteration);
+  } catch (error) {
+    if (signal.aborted) sayHowToGoOn();
+    throw error;
+  }
   await recording?.write();
   const line: ResultLine = {
     type: "result",
