@@ -49,9 +49,10 @@ const plants = [
     edits: [
       [
         "csrc/kernels/policy.h",
-        "mask >> a & 1 ? EXP(logits[a] * inverse_temperature - top) : 0;",
-        "EXP((logits[a] - (mask >> a & 1 ? 0 : (real)1e8)) * inverse_temperature - top);",
+        "const real e = EXP(rows->logits[a][r] * inverse_temperature",
+        "const real e = EXP((rows->logits[a][r] - (rows->masks[r] >> a & 1 ? 0 : (real)1e8)) * inverse_temperature",
       ],
+      ["csrc/kernels/policy.h", "rows->masks[r] >> a & 1 ? e : 0;", "e;"],
     ],
   },
   {
@@ -85,8 +86,8 @@ const plants = [
     edits: [
       [
         "csrc/kernels/rollout.k.h",
-        "BW_STREAM_ACTION, setup.number, (uint32_t)ply)",
-        "BW_STREAM_ACTION, (uint64_t)i, (uint32_t)ply)",
+        "BW_STREAM_ACTION, numbers[r], plies_seen[r])",
+        "BW_STREAM_ACTION, (uint64_t)(first + r), plies_seen[r])",
       ],
     ],
   },
@@ -114,7 +115,7 @@ const plants = [
     name: "entropy-sign",
     what: "an entropy bonus that rewards certainty",
     test: "test_gradient",
-    edits: [["csrc/kernels/ppo_loss.k.h", "+ entropy_coef * p[j]", "- entropy_coef * p[j]"]],
+    edits: [["csrc/kernels/ppo_loss.k.h", "+ entropy_coef * p *", "- entropy_coef * p *"]],
   },
 ];
 
