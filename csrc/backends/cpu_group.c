@@ -179,6 +179,8 @@ static void run_columns(void* context, int64_t first_share, int64_t last_share, 
 //   64        73.3, 74.5, 73.0, 82 / 69.1, 66.8, 68.7, 70  39.9, 41.4, 40.0, 85 / 40.3, 39.9, 40.1, 46
 //   128       63.3, 61.6 / 60.4, 60.5                     37.3, 35.8 / 37.6, 36.9
 //   256       57.6, 97 / 98, 58.4 (97 and 98 disturbed)   32.0, 36.0 / 34.6, 33.4
+// Where others keep both cores busy, a thread waits at every layer for one that is not running: 64 rows in fp32 beside
+// two processes of the same priority, 177, 190, 207 / 222, 239, 241; four threads there, 326, 486, 521 / 427, 451, 457.
 static bool prefers_columns(const group_task* task) {
   const bw_gemm* gemm = task->cpu->gemm;
   const int64_t packed_bytes = gemm->bf16 ? 2 : 4;  // of an element
