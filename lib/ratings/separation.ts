@@ -108,7 +108,16 @@ export function davidsonStandings(
     }
     for (const i of [a, b]) if (found[i] === "estimated") found[i] = "undetermined";
   }
-  return found;
+  // And whoever was connected to an anchor by those alone that are not.
+  const left = (i: number) => found[i] === "fixed" || found[i] === "estimated";
+  const met: number[][] = Array.from({ length: count }, () => []);
+  for (const { a, b } of results) {
+    if (!left(a) || !left(b)) continue;
+    met[a]!.push(b);
+    met[b]!.push(a);
+  }
+  const connected = reach(anchors, met, count);
+  return found.map((standing, i) => (standing === "estimated" && !connected[i] ? "undetermined" : standing));
 }
 
 function reach(from: readonly number[], edges: readonly (readonly number[])[], count: number): boolean[] {

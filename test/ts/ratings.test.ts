@@ -116,6 +116,24 @@ describe("bradleyTerry", () => {
     // A won against B and drew, as B did against C and C against A: no ratings make all of them certain.
     const round = [encounter("x", "y", 9, 1, 0), encounter("y", "random", 9, 1, 0), encounter("random", "x", 9, 1, 0)];
     expect(fit(...round).standing).toMatchObject({ x: "estimated", y: "estimated" });
+    // Who hangs on players without a rating has none either.
+    const chain = fit(encounter("random", "x", 4, 2, 0), encounter("x", "y", 0, 2, 2));
+    expect(chain.standing).toMatchObject({ x: "atMost", y: "undetermined" });
+    const draws = (a: string) => encounter(a, "x", 0, 1, 0);
+    const between = fit(draws("random"), draws("y"), encounter("random", "z", 1, 0, 0), encounter("z", "y", 1, 0, 0));
+    expect(Object.keys(between.standing)).toHaveLength(4);
+    for (let seed = 0; seed < 3000; ++seed) {
+      const chance = randomOf(seed, 78);
+      const names = ["random", "a", "b", "c"];
+      const league = names.flatMap((a, i) =>
+        names.slice(i + 1).flatMap((b) => {
+          const [wins, drawn, losses] = [0, 1, 2].map(() => Math.max(0, chance.below(6) - 3));
+          return wins! + drawn! + losses! === 0 ? [] : [encounter(a, b, wins!, drawn!, losses!)];
+        }),
+      );
+      if (league.some(({ a }) => a === "random"))
+        expect(Object.keys(fit(...league).standing).length).toBeGreaterThan(1);
+    }
     // Samples without the only loss have no finite rating, and no end to their interval.
     const once = [encounter("x", "random", 95, 4, 1)];
     const [low, high] = bootstrapRatings(once, { anchors, draws: "davidson", seed: 1 }).get("x")!;
