@@ -10,8 +10,7 @@
 #include "dialect.h"
 
 #define BW_INLINE static inline
-// Not inlined: a caller with many arrays of its own leaves too few registers, and the compiler then spills in every
-// loop.
+// Not inlined: loops over arrays of the caller, which stand in the code once.
 #define BW_OUTLINE static __attribute__((noinline, unused))
 
 #ifdef BW_REAL64  // the float64 reference of the tests

@@ -8,12 +8,13 @@
 // logarithm, each of which waits for the one before. So a lane of a vector is a row, not an action: no branch, no
 // horizontal sum, and each row's sums go from action 0 up, whatever the width of the vectors.
 //
-// Versions, one Zen 4 core, AVX-512 (gcc 12), medians of one run each: the PPO loss of 256 rows of 7 actions in us, and
-// million moves a second of games without a net (`bellows_bench --only rollout`), tic-tac-toe and Connect Four
-//   a row at a time                                      21.3    13.6    7.7
-//   a row at a time, lanes are its actions               26      11      6.4
-//   lanes are rows, inlined into the callers: spills     10.4    16      10
-//   lanes are rows, functions of their own                7.6    22.9   13.5
+// Versions, one Zen 4 core with busy neighbours, AVX-512 (gcc 12): the PPO loss of 256 rows of 7 actions in us, and
+// million moves a second of games without a net (`bellows_bench --only rollout`), tic-tac-toe and Connect Four. Medians
+// of three runs, in turn with the first version, whose medians then are in brackets:
+//   a row at a time                                      first
+//   a row at a time, lanes are its actions               26.4 (22.7)    11.5 (10.1)     6.4 (6.9)
+//   lanes are rows, inlined into the callers             10.4 (28.3)    16.5 (8.6)     10.0 (6.0)
+//   lanes are rows, functions of their own                8.1 (21.4)    21.2 (13.0)    13.6 (7.6)   this one: less code
 #ifndef BW_KERNELS_POLICY_H
 #define BW_KERNELS_POLICY_H
 
