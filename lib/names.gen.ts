@@ -212,6 +212,8 @@ export interface PpoOptions {
   klTarget: number;
   /** Shift and scale the advantages of an iteration to mean 0 and deviation 1. True or false; default true. */
   normalizeAdvantages: boolean;
+  /** Equal states of a minibatch go through the net once, with their gradients added up: the same sums in another order, and less work. True or false; default false. */
+  shareStates: boolean;
   /** Muon orthogonalises the momentum of hidden matrices and uses AdamW for the rest. One of adamw, muon; default adamw. */
   optimizer: PpoOptimizer;
   /** Adam: decay of the first moment. A number from 0 to 0.9999; default 0.9. */
@@ -344,6 +346,7 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   {"path":"ppo.klCoef","type":"number","default":0,"min":0,"max":1000,"values":null,"doc":"weight of a penalty on the KL divergence, over all legal actions, of the new policy from the one that played; 0 is off"},
   {"path":"ppo.klTarget","type":"number","default":0,"min":0,"max":100,"values":null,"doc":"adapts the penalty: its weight doubles after an iteration whose last pass had a KL above 1.5 times this, and halves below a 1.5th; 0 keeps it"},
   {"path":"ppo.normalizeAdvantages","type":"boolean","default":true,"min":null,"max":null,"values":null,"doc":"shift and scale the advantages of an iteration to mean 0 and deviation 1"},
+  {"path":"ppo.shareStates","type":"boolean","default":false,"min":null,"max":null,"values":null,"doc":"equal states of a minibatch go through the net once, with their gradients added up: the same sums in another order, and less work"},
   {"path":"ppo.optimizer","type":"enum","default":"adamw","min":null,"max":null,"values":["adamw","muon"],"doc":"muon orthogonalises the momentum of hidden matrices and uses AdamW for the rest"},
   {"path":"ppo.beta1","type":"number","default":0.9,"min":0,"max":0.9999,"values":null,"doc":"Adam: decay of the first moment"},
   {"path":"ppo.beta2","type":"number","default":0.999,"min":0,"max":0.99999,"values":null,"doc":"Adam: decay of the second moment"},
@@ -365,7 +368,7 @@ export const OPTION_ROWS: readonly OptionRow[] = [
 
 /** Defaults that differ for one game, by option path. */
 export const GAME_DEFAULTS: Readonly<Record<GameName, Readonly<Record<string, number | boolean | string>>>> = {
-  tictactoe: {"net.width":128,"net.depth":3,"rollout.games":2048,"rollout.mirror":true,"rollout.openings.share":0.7,"rollout.openings.plies":8,"ppo.epochs":2,"ppo.minibatch":512,"ppo.normalizeAdvantages":false,"ppo.lambda":1,"ppo.lr":0.004,"ppo.lrSchedule":"cosine","ppo.entropy":0.08,"ppo.entropySchedule":"cosine","run.iterations":400},
+  tictactoe: {"net.width":128,"net.depth":3,"rollout.games":2048,"rollout.mirror":true,"rollout.openings.share":0.7,"rollout.openings.plies":8,"ppo.epochs":2,"ppo.minibatch":512,"ppo.shareStates":true,"ppo.normalizeAdvantages":false,"ppo.lambda":1,"ppo.lr":0.004,"ppo.lrSchedule":"cosine","ppo.entropy":0.08,"ppo.entropySchedule":"cosine","run.iterations":400},
   connect4: {"net.kind":"resmlp","net.width":128,"net.depth":4,"net.observation":"threats","rollout.games":2048,"rollout.mirror":true,"rollout.openings.share":0.7,"rollout.openings.plies":8,"rollout.deviations.share":0.35,"rollout.starts.share":0.25,"rollout.opponents.selfShare":0.75,"rollout.opponents.pool":40,"rollout.opponents.every":10,"rollout.opponents.temperature":1.5,"ppo.epochs":2,"ppo.minibatch":1024,"ppo.lr":0.001,"ppo.lrSchedule":"linear","ppo.entropy":0.02,"ppo.entropySchedule":"linear","run.iterations":1800,"run.evaluateEvery":100},
 };
 

@@ -8,6 +8,7 @@
 #include "../games/game.h"
 #include "../games/games.gen.h"
 #include "../kernels/policy.h"
+#include "../kernels/state_table.h"
 #include "kernel_table.h"
 
 #include "../kernels/elementwise.k.h"

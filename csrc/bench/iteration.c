@@ -32,6 +32,7 @@ static const setting shared_recipe[] = {
     {"ppo.maxGradNorm", BW_VALUE_NUMBER, "0.5"},
     {"ppo.targetKl", BW_VALUE_NUMBER, "0"},
     {"ppo.normalizeAdvantages", BW_VALUE_BOOL, "true"},
+    {"ppo.shareStates", BW_VALUE_BOOL, "true"},
     {"ppo.optimizer", BW_VALUE_STRING, "adamw"},
     {"ppo.beta1", BW_VALUE_NUMBER, "0.9"},
     {"ppo.beta2", BW_VALUE_NUMBER, "0.999"},

@@ -246,7 +246,9 @@ bw_status bw_bench_make_ppo_loss(void* context, bw_error* error) {
   work* w = context;
   w->op = BW_OP_ppo_loss;
   bw_ppo_loss_args* a = &w->args.ppo_loss;
-  *a = (bw_ppo_loss_args){.rows = ROWS, .actions = ACTIONS, .clip = 0.2, .value_coef = 0.5, .entropy_coef = 0.001};
+  *a = (bw_ppo_loss_args){
+      .rows = ROWS, .samples = ROWS, .actions = ACTIONS, .clip = 0.2, .value_coef = 0.5, .entropy_coef = 0.001};
+  BW_TRY(ints(w, ROWS, 1, 1, &a->row_ends, error));
   BW_TRY(reals(w, ROWS * (ACTIONS + 1), -1, 1, &a->head, error));
   BW_TRY(ints(w, ROWS, (1 << ACTIONS) - 1, 0, &a->masks, error));
   BW_TRY(ints(w, ROWS, 3, 0, &a->actions_taken, error));
@@ -295,7 +297,7 @@ bw_status bw_bench_make_sample_gather(void* context, bw_error* error) {
   w->op = BW_OP_sample_gather;
   bw_sample_gather_args* a = &w->args.sample_gather;
   BW_TRY(find_game("connect4", &a->game, &game, error));
-  a->rows = ROWS;
+  a->rows = a->samples = ROWS;
   a->max_features = game->observers[BW_OBSERVE_STONES].max_features;
   const int64_t records = GAMES * 10;
   BW_TRY(states(w, game, records, &a->rollout.record_states, error));
@@ -304,6 +306,7 @@ bw_status bw_bench_make_sample_gather(void* context, bw_error* error) {
   BW_TRY(reals(w, records, -1, 1, &a->rollout.record_advantages, error));
   BW_TRY(reals(w, records, -1, 1, &a->rollout.record_returns, error));
   BW_TRY(ints(w, ROWS, 17, 79, &a->order, error));  // scattered, as a shuffle leaves them
+  BW_TRY(ints(w, ROWS, 1, 1, &a->row_ends, error));
   BW_TRY(bytes(w, ROWS * (1 + a->max_features) * (int64_t)sizeof(uint16_t), &a->features, error));
   BW_TRY(ints(w, ROWS, 0, 0, &a->masks, error));
   BW_TRY(ints(w, ROWS, 0, 0, &a->actions, error));

@@ -217,14 +217,28 @@ typedef struct bw_rollout_act_args {
   double deviation_random;
 } bw_rollout_act_args;
 
-// One minibatch: row i is the record at slot order[i]. features as in rollout_encode, and the loss's inputs,
-// each [rows]; with_wdl != 0: also wdl [rows][3]; policy_actions > 0: also policies [rows][policy_actions].
+// Which samples have the same state: numbers i32 [games * max_plies] holds, at the slot of each listed sample, the
+// number of its state; different states count from 0 in order of appearance. Scratch: table i32 [table_slots], a power
+// of two
+// >= 2 samples; keys u64 [samples].
+typedef struct bw_sample_states_args {
+  int game;
+  bw_rollout_buffers rollout;
+  bw_ref slots, numbers, table, keys;
+  int64_t samples, table_slots;
+} bw_sample_states_args;
+
+// One minibatch. A row is a state; its samples, all of that state, stand together: sample j is the record at slot
+// order[j], and those of row i end before row_ends[i], where those of row i + 1 begin. Of each row its features, as in
+// rollout_encode, and legal actions; of each sample what the loss needs; with_wdl != 0: also wdl [samples][3];
+// policy_actions > 0: also policies [samples][policy_actions].
 typedef struct bw_sample_gather_args {
   int game;
   bw_rollout_buffers rollout;
-  bw_ref order;  // i32 slots [rows]
-  bw_ref features, masks /* u32 legal actions */, actions /* i32 */, log_probs, advantages, returns, wdl, policies;
-  int64_t rows, max_features, policy_actions;
+  bw_ref order, row_ends;                                                   // i32 [samples], [rows]
+  bw_ref features, masks;                                                   // of rows; u32
+  bw_ref actions /* i32 */, log_probs, advantages, returns, wdl, policies;  // of samples
+  int64_t rows, samples, max_features, policy_actions;
   int observation, with_wdl;
 } bw_sample_gather_args;
 
@@ -294,22 +308,23 @@ enum {
   BW_STATISTICS
 };
 
-// Loss of a row = policy loss + value_coef * value loss - entropy_coef * entropy; mean over rows. The value loss is
-// (value - return)^2; with_wdl != 0: the cross-entropy of the predicted outcomes to wdl [rows][3]. kl_coef > 0 adds
-// kl_coef * the KL divergence of the policy from policies [rows][actions], which is then the statistic as well.
-// head, dhead [rows][actions + 1 (with_wdl: 3)]; statistics [rows][BW_STATISTICS] unscaled per row.
+// Loss of a sample = policy loss + value_coef * value loss - entropy_coef * entropy; mean over samples. The value loss
+// is (value - return)^2; with_wdl != 0: the cross-entropy of the predicted outcomes to wdl [samples][3]. kl_coef > 0
+// adds kl_coef * the KL divergence of the policy from policies [samples][actions], which is then the statistic as well.
+// head, dhead [rows][actions + 1 (with_wdl: 3)]: a row's gradient is the sum over its samples, which row_ends tells as
+// in sample_gather, in their order. masks [rows]; statistics [samples][BW_STATISTICS] unscaled.
 typedef struct bw_ppo_loss_args {
-  bw_ref head, masks, actions_taken, log_probs, advantages, returns, wdl, policies;
+  bw_ref row_ends, head, masks, actions_taken, log_probs, advantages, returns, wdl, policies;
   bw_ref dhead, statistics;
-  int64_t rows, actions;
+  int64_t rows, samples, actions;
   int with_wdl;
   double clip, value_coef, entropy_coef, kl_coef;
 } bw_ppo_loss_args;
 
-// totals[BW_STATISTICS] += sums over rows of statistics (maximum for the ratio error)
+// totals[BW_STATISTICS] += sums over samples of statistics (maximum for the ratio error)
 typedef struct bw_ppo_statistics_args {
   bw_ref statistics, totals;
-  int64_t rows;
+  int64_t samples;
 } bw_ppo_statistics_args;
 
 // ---- optim ----

@@ -66,7 +66,6 @@ BW_INLINE int GAME(observe)(const GAME(state) * state, int observation, uint16_t
   return observation == BW_OBSERVE_THREATS ? GAME(threats)(state, list) : GAME(features)(state, list);
 }
 
-// A hash table with linear probing; the key of a state says all of it.
 GAME_KERNEL(rollout_unique) {
   IN_AT(bw_game_setup, setups, args->rollout.setups);
   IN_AT(GAME(state), states, args->rollout.states);
@@ -83,15 +82,9 @@ GAME_KERNEL(rollout_unique) {
     for (int64_t i = 0; i < args->rows; ++i) {
       const int32_t g = row_games[i];
       const GAME(state) seen = GAME(seen)(&states[g], setups[g].mirrored);
-      const uint64_t key = GAME(key)(&seen);
-      uint64_t slot = key * 0x9E3779B97F4A7C15u >> 32 & last_slot;  // Fibonacci hashing
-      while (table[slot] >= 0 && keys[table[slot]] != key) slot = (slot + 1) & last_slot;
-      if (table[slot] < 0) {
-        table[slot] = found;
-        keys[found] = key;
-        unique_games[found++] = g;
-      }
-      row_heads[i] = table[slot];
+      const int32_t head = bw_state_number(table, keys, last_slot, GAME(key)(&seen), found);
+      if (head == found) unique_games[found++] = g;
+      row_heads[i] = head;
     }
     count[0] = found;
   }
@@ -237,6 +230,25 @@ GAME_KERNEL(rollout_act) {
   }
 }
 
+GAME_KERNEL(sample_states) {
+  IN_AT(GAME(state), record_states, args->rollout.record_states);
+  IN(int32_t, slots);
+  OUT(int32_t, numbers);
+  OUT(int32_t, table);
+  OUT(uint64_t, keys);
+  const uint64_t last_slot = (uint64_t)args->table_slots - 1;
+  FOR_GRID(one, 1) {
+    int32_t found = 0;
+    for (int64_t s = 0; s < args->table_slots; ++s) table[s] = -1;
+    for (int64_t i = 0; i < args->samples; ++i) {
+      const int32_t slot = slots[i];
+      const int32_t number = bw_state_number(table, keys, last_slot, GAME(key)(&record_states[slot]), found);
+      found += number == found;
+      numbers[slot] = number;
+    }
+  }
+}
+
 GAME_KERNEL(sample_gather) {
   IN_AT(GAME(state), record_states, args->rollout.record_states);
   IN_AT(int32_t, record_actions, args->rollout.record_actions);
@@ -246,6 +258,7 @@ GAME_KERNEL(sample_gather) {
   IN_AT(real, record_wdl, args->rollout.record_wdl);
   IN_AT(real, record_policies, args->rollout.record_policies);
   IN(int32_t, order);
+  IN(int32_t, row_ends);
   OUT(uint16_t, features);
   OUT(uint32_t, masks);
   OUT(int32_t, actions);
@@ -255,29 +268,32 @@ GAME_KERNEL(sample_gather) {
   OUT(real, wdl);
   OUT(real, policies);
   const int64_t actions_kept = args->policy_actions;
-  FOR_GRID(i, args->rows) {
-    const int32_t slot = order[i];
-    const GAME(state) state = record_states[slot];
-    if (i + BW_GATHER_AHEAD < args->rows) {  // records lie anywhere in memory
-      const int32_t later = order[i + BW_GATHER_AHEAD];
-      PREFETCH(&record_states[later]);
-      PREFETCH(&record_actions[later]);
-      PREFETCH(&record_log_probs[later]);
-      PREFETCH(&record_advantages[later]);
-      PREFETCH(&record_returns[later]);
-    }
-    uint16_t* list = features + i * (1 + args->max_features);
+  FOR_GRID(row, args->rows) {
+    const int32_t begin = row ? row_ends[row - 1] : 0, end = row_ends[row];
+    const GAME(state) state = record_states[order[begin]];
+    uint16_t* list = features + row * (1 + args->max_features);
     list[0] = (uint16_t)GAME(observe)(&state, args->observation, list + 1);
-    masks[i] = GAME(legal)(&state);
-    actions[i] = record_actions[slot];
-    log_probs[i] = record_log_probs[slot];
-    advantages[i] = record_advantages[slot];
-    returns[i] = record_returns[slot];
-    for (int64_t a = 0; a < actions_kept; ++a) {
-      policies[i * actions_kept + a] = record_policies[slot * actions_kept + a];
-    }
-    if (args->with_wdl) {
-      for (int k = 0; k < BW_WDL; ++k) wdl[i * BW_WDL + k] = record_wdl[slot * BW_WDL + k];
+    masks[row] = GAME(legal)(&state);
+    for (int32_t i = begin; i < end; ++i) {
+      const int32_t slot = order[i];
+      if (i + BW_GATHER_AHEAD < args->samples) {  // records lie anywhere in memory
+        const int32_t later = order[i + BW_GATHER_AHEAD];
+        PREFETCH(&record_states[later]);
+        PREFETCH(&record_actions[later]);
+        PREFETCH(&record_log_probs[later]);
+        PREFETCH(&record_advantages[later]);
+        PREFETCH(&record_returns[later]);
+      }
+      actions[i] = record_actions[slot];
+      log_probs[i] = record_log_probs[slot];
+      advantages[i] = record_advantages[slot];
+      returns[i] = record_returns[slot];
+      for (int64_t a = 0; a < actions_kept; ++a) {
+        policies[i * actions_kept + a] = record_policies[slot * actions_kept + a];
+      }
+      if (args->with_wdl) {
+        for (int k = 0; k < BW_WDL; ++k) wdl[i * BW_WDL + k] = record_wdl[slot * BW_WDL + k];
+      }
     }
   }
 }

@@ -27,6 +27,15 @@ bw_status bw_ppo_prepare(bw_run* run, int64_t* samples, bw_iteration* out, bw_er
   *samples = count;
   if (count == 0) return BW_OK;
   device->backend->download(device, run->host_slots, run->slots, (size_t)count * sizeof(int32_t));
+  if (c->ppo_share_states) {
+    int64_t table_slots = 2;
+    while (table_slots < 2 * (int64_t)count) table_slots *= 2;
+    BW_LAUNCH(device, sample_states, .game = run->game_index, .rollout = run->rollout, .slots = run->slots,
+              .numbers = run->sample_numbers, .table = run->sample_table, .keys = run->sample_keys, .samples = count,
+              .table_slots = table_slots);
+    device->backend->download(device, run->host_numbers, run->sample_numbers,
+                              (size_t)(c->rollout_games * max_plies) * sizeof(int32_t));
+  }
   BW_LAUNCH(device, sample_moments, .rollout = run->rollout, .slots = run->slots, .moments = run->moments,
             .samples = count);
   float moments[5];
@@ -54,28 +63,79 @@ static void shuffle(bw_run* run, int64_t samples, int epoch) {
   }
 }
 
-void bw_ppo_gradient(bw_run* run, int64_t first, int64_t rows, double entropy_coef) {
+// Puts equal states of the minibatch host_order[first .. first + samples) together, in order of first appearance, and
+// the samples of a state in the order that they had. Returns how many states there are; host_row_ends says where each
+// one's samples end. Without sharing every sample is a row of its own.
+static int64_t arrange_minibatch(bw_run* run, int64_t first, int64_t samples) {
+  int32_t* order = run->host_order + first;
+  int32_t* row_ends = run->host_row_ends + first;
+  if (!run->config.ppo_share_states) {
+    for (int64_t i = 0; i < samples; ++i) row_ends[i] = (int32_t)i + 1;
+    return samples;
+  }
+  // A set of numbers (Briggs and Torczon 1993): row_of[n] is n's row if that row exists and has the number n.
+  int32_t* row_of = run->host_row_of;
+  int32_t* number_of = run->host_row_numbers;
+  int32_t rows = 0;
+  for (int64_t i = 0; i < samples; ++i) {
+    const int32_t number = run->host_numbers[order[i]];
+    int32_t row = row_of[number];
+    if (row >= rows || number_of[row] != number) {
+      row = row_of[number] = rows++;
+      number_of[row] = number;
+      row_ends[row] = 0;
+    }
+    ++row_ends[row];
+  }
+  for (int32_t row = 0, begin = 0; row < rows; ++row) {
+    const int32_t count = row_ends[row];
+    row_ends[row] = begin;
+    begin += count;
+  }
+  memcpy(run->host_unsorted, order, (size_t)samples * sizeof *order);
+  for (int64_t i = 0; i < samples; ++i) {
+    const int32_t slot = run->host_unsorted[i];
+    order[row_ends[row_of[run->host_numbers[slot]]]++] = slot;
+  }
+  return rows;
+}
+
+void bw_ppo_arrange(bw_run* run, int64_t samples) {
+  const int64_t minibatch = run->config.ppo_minibatch;
+  for (int64_t first = 0, i = 0; first < samples; first += minibatch, ++i) {
+    run->host_rows[i] =
+        (int32_t)arrange_minibatch(run, first, samples - first < minibatch ? samples - first : minibatch);
+  }
+  const size_t bytes = (size_t)samples * sizeof(int32_t);
+  run->device->backend->upload(run->device, run->order, run->host_order, bytes);
+  run->device->backend->upload(run->device, run->row_ends, run->host_row_ends, bytes);
+}
+
+void bw_ppo_gradient(bw_run* run, int64_t first, int64_t samples, double entropy_coef) {
   bw_device* device = run->device;
+  const int64_t rows = run->host_rows[first / run->config.ppo_minibatch];
+  const bw_ref row_ends = bw_ref_at(run->row_ends, (uint64_t)first * sizeof(int32_t));
   const bw_config* c = &run->config;
   bw_group_begin(device, BW_GROUP_ROWS, rows);
   BW_LAUNCH(device, sample_gather, .game = run->game_index, .rollout = run->rollout,
-            .order = bw_ref_at(run->order, (uint64_t)first * sizeof(int32_t)), .features = run->activations.features,
-            .masks = run->masks, .actions = run->actions, .log_probs = run->log_probs, .advantages = run->advantages,
-            .returns = run->returns, .wdl = run->wdl, .policies = run->policies, .rows = rows,
-            .observation = run->layout.shape.observation, .max_features = run->layout.shape.max_features,
+            .order = bw_ref_at(run->order, (uint64_t)first * sizeof(int32_t)), .row_ends = row_ends,
+            .features = run->activations.features, .masks = run->masks, .actions = run->actions,
+            .log_probs = run->log_probs, .advantages = run->advantages, .returns = run->returns, .wdl = run->wdl,
+            .policies = run->policies, .rows = rows, .samples = samples, .observation = run->layout.shape.observation,
+            .max_features = run->layout.shape.max_features,
             .policy_actions = c->ppo_kl_coef > 0 ? run->game->actions : 0, .with_wdl = run->layout.shape.wdl);
   bw_net_forward(device, &run->agent, &run->activations, rows);
-  BW_LAUNCH(device, ppo_loss, .head = run->activations.head, .masks = run->masks, .actions_taken = run->actions,
-            .log_probs = run->log_probs, .advantages = run->advantages, .returns = run->returns, .wdl = run->wdl,
-            .policies = run->policies, .with_wdl = run->layout.shape.wdl, .dhead = run->activations.dhead,
-            .statistics = run->statistics, .rows = rows, .actions = run->game->actions, .clip = c->ppo_clip,
-            .value_coef = c->ppo_value_coef, .entropy_coef = entropy_coef,
-            .kl_coef = ldexp(c->ppo_kl_coef, (int)run->kl_doublings));
+  BW_LAUNCH(device, ppo_loss, .row_ends = row_ends, .head = run->activations.head, .masks = run->masks,
+            .actions_taken = run->actions, .log_probs = run->log_probs, .advantages = run->advantages,
+            .returns = run->returns, .wdl = run->wdl, .policies = run->policies, .with_wdl = run->layout.shape.wdl,
+            .dhead = run->activations.dhead, .statistics = run->statistics, .rows = rows, .samples = samples,
+            .actions = run->game->actions, .clip = c->ppo_clip, .value_coef = c->ppo_value_coef,
+            .entropy_coef = entropy_coef, .kl_coef = ldexp(c->ppo_kl_coef, (int)run->kl_doublings));
   bw_net_backward(device, &run->agent, &run->activations, rows);
   bw_group_end(device);
   bw_group_begin(device, BW_GROUP_INDEPENDENT, 0);
   bw_net_gradients(device, &run->agent, &run->activations, rows);
-  BW_LAUNCH(device, ppo_statistics, .statistics = run->statistics, .totals = run->totals, .rows = rows);
+  BW_LAUNCH(device, ppo_statistics, .statistics = run->statistics, .totals = run->totals, .samples = samples);
   bw_group_end(device);
 }
 
@@ -108,13 +168,12 @@ bw_status bw_ppo_update(bw_run* run, double lr_share, double entropy_coef, bw_it
   float totals[BW_STATISTICS];
   for (int epoch = 0; epoch < c->ppo_epochs; ++epoch) {
     shuffle(run, samples, epoch);
-    device->backend->upload(device, run->order, run->host_order, (size_t)samples * sizeof(int32_t));
+    bw_ppo_arrange(run, samples);
     device->backend->zero(device, run->totals, (size_t)BW_STATISTICS * (size_t)device->backend->real_bytes);
     for (int64_t first = 0; first < samples; first += c->ppo_minibatch) {
       if (atomic_load(&run->cancelled)) return bw_fail(error, BW_CANCELLED, "update", "cancelled");
       const int64_t left = samples - first;
-      const int64_t rows = left < c->ppo_minibatch ? left : c->ppo_minibatch;
-      bw_ppo_gradient(run, first, rows, entropy_coef);
+      bw_ppo_gradient(run, first, left < c->ppo_minibatch ? left : c->ppo_minibatch, entropy_coef);
       if (epoch == 0 && first == 0) {
         BW_TRY(download_reals(run, totals, run->totals, BW_STATISTICS, error));
         out->max_ratio_error = totals[BW_STATISTIC_RATIO_ERROR];

@@ -60,6 +60,14 @@ static void plan_rollout(bw_run* run) {
   ROLLOUT("state keys", BW_ELEMENT_U8, &run->state_keys, batch, (int64_t)sizeof(uint64_t));
   ROLLOUT("sample slots", BW_ELEMENT_I32, &run->slots, games, plies);
   ROLLOUT("sample order", BW_ELEMENT_I32, &run->order, games, plies);
+  ROLLOUT("row ends", BW_ELEMENT_I32, &run->row_ends, games, plies);
+  if (run->config.ppo_share_states) {
+    int64_t table_slots = 2;
+    while (table_slots < 2 * games * plies) table_slots *= 2;
+    ROLLOUT("sample numbers", BW_ELEMENT_I32, &run->sample_numbers, games, plies);
+    ROLLOUT("sample table", BW_ELEMENT_I32, &run->sample_table, table_slots);
+    ROLLOUT("sample keys", BW_ELEMENT_U8, &run->sample_keys, games, plies, (int64_t)sizeof(uint64_t));
+  }
   ROLLOUT("sample count", BW_ELEMENT_I32, &run->sample_count, 1);
   ROLLOUT("moments", BW_ELEMENT_REAL, &run->moments, 5);
 #undef ROLLOUT
@@ -72,6 +80,10 @@ static int64_t max_samples(const bw_config* config, const bw_game* game) {
 static int64_t minibatch_rows(const bw_run* run) {
   const int64_t samples = max_samples(&run->config, run->game);
   return run->config.ppo_minibatch < samples ? run->config.ppo_minibatch : samples;
+}
+
+static int64_t minibatches(const bw_run* run) {
+  return (max_samples(&run->config, run->game) + minibatch_rows(run) - 1) / minibatch_rows(run);
 }
 
 static int64_t activation_rows(const bw_run* run) {
@@ -101,7 +113,12 @@ static void plan_host(bw_run* run) {
 #define HOST(group, name, element, ...) BW_PLAN(&run->plan, BW_LIFE_HOST, group, name, element, NULL, __VA_ARGS__)
   HOST("rollout", "host setups", BW_ELEMENT_U8, games, (int64_t)sizeof(bw_game_setup));
   HOST("rollout", "host game list, outcomes, plies", BW_ELEMENT_I32, 3, games);
-  HOST("rollout", "host sample slots, order", BW_ELEMENT_I32, 2, games, plies);
+  HOST("rollout", "host sample slots, order, row ends", BW_ELEMENT_I32, 3, games, plies);
+  HOST("ppo", "host rows", BW_ELEMENT_I32, minibatches(run));
+  if (run->config.ppo_share_states) {
+    HOST("rollout", "host sample numbers, rows, unsorted", BW_ELEMENT_I32, 3, games, plies);
+    HOST("ppo", "host row numbers", BW_ELEMENT_I32, minibatch_rows(run));
+  }
   if (bw_starts_used(&run->config)) {
     HOST("rollout", "host starts", BW_ELEMENT_U8, games, (int64_t)(run->game->state_bytes + sizeof(uint8_t*)));
   }
@@ -159,6 +176,16 @@ static bool allocate_host(bw_run* run) {
   run->host_plies = calloc(games, sizeof *run->host_plies);
   run->host_slots = calloc(samples, sizeof *run->host_slots);
   run->host_order = calloc(samples, sizeof *run->host_order);
+  run->host_row_ends = calloc(samples, sizeof *run->host_row_ends);
+  run->host_rows = calloc((size_t)minibatches(run), sizeof *run->host_rows);
+  bool shares = true;
+  if (run->config.ppo_share_states) {
+    run->host_numbers = calloc(samples, sizeof *run->host_numbers);
+    run->host_row_of = calloc(samples, sizeof *run->host_row_of);
+    run->host_unsorted = calloc(samples, sizeof *run->host_unsorted);
+    run->host_row_numbers = calloc((size_t)minibatch_rows(run), sizeof *run->host_row_numbers);
+    shares = run->host_numbers && run->host_row_of && run->host_unsorted && run->host_row_numbers;
+  }
   run->host_weights = calloc((size_t)run->layout.parameters, sizeof *run->host_weights);
   run->host_parameters = calloc((size_t)run->layout.parameters, sizeof *run->host_parameters);
   run->host_features = calloc((size_t)run->activations.max_rows * (1 + (size_t)run->layout.shape.max_features),
@@ -168,8 +195,8 @@ static bool allocate_host(bw_run* run) {
   run->saved_members = calloc(capacity, sizeof *run->saved_members);
   run->member_weights = calloc(capacity, sizeof *run->member_weights);
   return run->setups && run->host_list && run->host_outcomes && run->host_plies && run->host_slots && run->host_order &&
-         run->host_weights && run->host_parameters && run->host_features && run->members && run->saved_members &&
-         run->member_weights && bw_starts_allocate(run);
+         run->host_row_ends && run->host_rows && shares && run->host_weights && run->host_parameters &&
+         run->host_features && run->members && run->saved_members && run->member_weights && bw_starts_allocate(run);
 }
 
 void bw_run_destroy(bw_run* run) {
@@ -180,6 +207,12 @@ void bw_run_destroy(bw_run* run) {
   free(run->host_plies);
   free(run->host_slots);
   free(run->host_order);
+  free(run->host_row_ends);
+  free(run->host_rows);
+  free(run->host_numbers);
+  free(run->host_row_of);
+  free(run->host_unsorted);
+  free(run->host_row_numbers);
   free(run->host_weights);
   free(run->host_parameters);
   free(run->host_features);

@@ -132,9 +132,13 @@ typedef struct bw_run {
   bw_ref start_states;  // game state [games]
 
   // samples
-  bw_ref slots, order, sample_count, moments;
+  bw_ref slots, order, row_ends, sample_count, moments;  // row_ends: where the samples of a row of a minibatch end
+  bw_ref sample_numbers, sample_table, sample_keys;      // bw_sample_states_args, where states are shared
   bw_ref masks, actions, log_probs, advantages, returns, wdl, policies, statistics, totals;
-  int32_t *host_slots, *host_order;
+  int32_t *host_slots, *host_order, *host_row_ends;
+  int32_t* host_rows;                                   // [minibatches]
+  int32_t *host_numbers, *host_row_of, *host_unsorted;  // [games * max_plies], where states are shared; see ppo.c
+  int32_t* host_row_numbers;                            // [minibatch], likewise
 
   float* host_weights;      // [parameters], in file order
   float* host_parameters;   // [parameters], in the device's order: staging
@@ -197,12 +201,14 @@ bw_status bw_run_versus_random(bw_run* run, int64_t games, bool argmax, int64_t 
 
 bw_status bw_ppo_update(bw_run* run, double lr_share, double entropy_coef, bw_iteration* out, bw_error* error);
 
-// Its two parts, apart for tests.
+// Its parts, apart for tests.
 // Advantages and returns of the collected games; run->host_slots lists the samples, *samples is their number.
 bw_status bw_ppo_prepare(bw_run* run, int64_t* samples, bw_iteration* out, bw_error* error);
+// Arranges the minibatches of run->host_order[samples] by states (ppo.shareStates), for the device and its rows.
+void bw_ppo_arrange(bw_run* run, int64_t samples);
 // Loss (added to run->totals) and gradient (run->agent.gradients, overwritten) of the minibatch of samples
-// run->order[first .. first + rows).
-void bw_ppo_gradient(bw_run* run, int64_t first, int64_t rows, double entropy_coef);
+// run->order[first .. first + samples), which must have been arranged.
+void bw_ppo_gradient(bw_run* run, int64_t first, int64_t samples, double entropy_coef);
 
 // ---- optimizer.c ----
 

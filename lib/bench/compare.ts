@@ -40,7 +40,7 @@ const KINDS: readonly (readonly [RegExp, string])[] = [
   [/ (linear|layernorm|gelu|relu)_backward$/, "backward"],
   [/ (linear|layernorm|features)_gradient$/, "weight gradients"],
   [/ (square_sum|clip_scale|adamw|linear_update|weight_pack|features_base|muon\w*)$/, "optimiser, packing"],
-  [/ (ppo_\w+|sample_gather)$/, "minibatch, loss"],
+  [/ (ppo_\w+|sample_gather|sample_states)$/, "minibatch, loss"],
   [/ (gae|sample_list|sample_moments|advantage_normalize)$/, "advantages"],
 ];
 

@@ -2,7 +2,7 @@
 //
 // The games are played by a real run on the reference device; then the weights are moved, so that ratios leave 1 and
 // some samples are clipped. The loss that is differenced is the test's own, written from the paper's formulas on the
-// net's output, not the kernel's.
+// net's output, not the kernel's. Where equal states share a row of the net, it is still one of single samples.
 #include "../../csrc/train/run.h"
 #include "check.h"
 #include "reference.h"
@@ -14,7 +14,8 @@ static const double kAllowed = 1e-6;  // relative to the gradient's size, see ch
 typedef struct problem {
   bw_device* device;
   bw_run* run;
-  int64_t samples, parameters, actions, outputs;
+  int64_t samples, rows, parameters, actions, outputs;
+  int32_t* row_of;  // [samples]
   double *weights, *gradients, *head;
   double *log_probs, *advantages, *returns, *wdl, *policies;
   int32_t *masks, *taken;
@@ -45,12 +46,12 @@ typedef struct clipping {
 static double loss_of(const problem* p, double entropy_coef, clipping* clipped) {
   const bw_config* c = &p->run->config;
   const int64_t actions = p->actions;
-  bw_net_forward(p->device, &p->run->agent, &p->run->activations, p->samples);
-  download(p, p->head, p->run->activations.head, p->samples * p->outputs, sizeof(double));
+  bw_net_forward(p->device, &p->run->agent, &p->run->activations, p->rows);
+  download(p, p->head, p->run->activations.head, p->rows * p->outputs, sizeof(double));
   double policy = 0, value = 0, entropy = 0, kl = 0, outside = 0, active = 0;
   for (int64_t i = 0; i < p->samples; ++i) {
-    const double* logits = p->head + i * p->outputs;
-    const uint32_t mask = (uint32_t)p->masks[i];
+    const double* logits = p->head + p->row_of[i] * p->outputs;
+    const uint32_t mask = (uint32_t)p->masks[p->row_of[i]];
     double sum = 0, h = 0;
     for (int64_t a = 0; a < actions; ++a) sum += mask >> a & 1 ? exp(logits[a]) : 0;
     for (int64_t a = 0; a < actions; ++a) {
@@ -80,7 +81,7 @@ static double loss_of(const problem* p, double entropy_coef, clipping* clipped) 
 }
 
 // Plays the first iteration's games and gathers all their samples as one minibatch.
-static problem create_problem(const char* game, const char* net, const char* games, const char* value) {
+static problem create_problem(const char* game, const char* net, const char* games, const char* value, bool shares) {
   const char* const options[][2] = {{"net.kind", net},
                                     {"net.value", value},
                                     {"net.observation", strcmp(value, "wdl") == 0 ? "threats" : "stones"},
@@ -93,10 +94,11 @@ static problem create_problem(const char* game, const char* net, const char* gam
                                     {"rollout.openings.share", "0.5"},
                                     {"rollout.drawReward", "0.1"},
                                     {"ppo.minibatch", "1000000"},
+                                    {"ppo.shareStates", shares ? "true" : "false"},
                                     {"run.seed", "3"}};
   const bw_value_kind kinds[] = {BW_VALUE_STRING, BW_VALUE_STRING, BW_VALUE_STRING, BW_VALUE_NUMBER, BW_VALUE_NUMBER,
                                  BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_BOOL,   BW_VALUE_NUMBER,
-                                 BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_NUMBER};
+                                 BW_VALUE_NUMBER, BW_VALUE_NUMBER, BW_VALUE_BOOL,   BW_VALUE_NUMBER};
   problem p = {0};
   bw_config config;
   bw_error error = {0};
@@ -119,7 +121,15 @@ static problem create_problem(const char* game, const char* net, const char* gam
   bw_iteration iteration = {0};
   REQUIRE(bw_ppo_prepare(run, &p.samples, &iteration, &error) == BW_OK);
   REQUIRE(p.samples > 50);
-  p.device->backend->upload(p.device, run->order, run->host_slots, (size_t)p.samples * sizeof(int32_t));
+  memcpy(run->host_order, run->host_slots, (size_t)p.samples * sizeof(int32_t));
+  bw_ppo_arrange(run, p.samples);
+  p.rows = run->host_rows[0];
+  CHECK(shares ? p.rows < p.samples : p.rows == p.samples);
+  p.row_of = allocate(p.samples, sizeof(int32_t));
+  for (int32_t i = 0, row = 0; i < p.samples; ++i) {
+    p.row_of[i] = row;
+    if (i + 1 == run->host_row_ends[row]) ++row;
+  }
 
   p.parameters = run->layout.parameters;
   p.actions = run->game->actions;
@@ -133,15 +143,15 @@ static problem create_problem(const char* game, const char* net, const char* gam
   p.returns = allocate(p.samples, sizeof(double));
   p.policies = allocate(p.actions * p.samples, sizeof(double));
   p.wdl = allocate(3 * p.samples, sizeof(double));
-  p.masks = allocate(p.samples, sizeof(int32_t));
+  p.masks = allocate(p.rows, sizeof(int32_t));
   p.taken = allocate(p.samples, sizeof(int32_t));
   download(&p, p.weights, run->agent.parameters, p.parameters, sizeof(double));
   return p;
 }
 
 static void destroy_problem(problem* p) {
-  void* const memory[] = {p->weights, p->gradients, p->head,     p->log_probs, p->advantages,
-                          p->returns, p->wdl,       p->policies, p->masks,     p->taken};
+  void* const memory[] = {p->weights, p->gradients, p->head,  p->log_probs, p->advantages, p->returns,
+                          p->wdl,     p->policies,  p->masks, p->taken,     p->row_of};
   for (size_t i = 0; i < sizeof memory / sizeof memory[0]; ++i) free(memory[i]);
   bw_run_destroy(p->run);
   bw_device_destroy(p->device);
@@ -159,7 +169,7 @@ static void compute_gradient(problem* p, double entropy_coef, double* totals) {
   download(p, p->returns, run->returns, p->samples, sizeof(double));
   if (run->layout.shape.wdl) download(p, p->wdl, run->wdl, 3 * p->samples, sizeof(double));
   if (run->config.ppo_kl_coef > 0) download(p, p->policies, run->policies, p->actions * p->samples, sizeof(double));
-  download(p, p->masks, run->masks, p->samples, sizeof(int32_t));
+  download(p, p->masks, run->masks, p->rows, sizeof(int32_t));
   download(p, p->taken, run->actions, p->samples, sizeof(int32_t));
 }
 
@@ -200,14 +210,15 @@ static void check_gradient(problem* p, const char* what) {
                 tensor->name, (long long)i, gradient, difference, error);
     }
   }
-  printf("%s: %lld samples, %lld parameters, worst relative error %.2g\n", what, (long long)p->samples,
-         (long long)p->parameters, worst);
+  printf("%s: %lld samples in %lld rows, %lld parameters, worst relative error %.2g\n", what, (long long)p->samples,
+         (long long)p->rows, (long long)p->parameters, worst);
 }
 
-static void test_gradient(const char* game, const char* net, const char* games, const char* value, double noise) {
+static void test_gradient(const char* game, const char* net, const char* games, const char* value, bool shares,
+                          double noise) {
   char what[64];
   snprintf(what, sizeof what, "%s %s %s", game, net, value);
-  problem p = create_problem(game, net, games, value);
+  problem p = create_problem(game, net, games, value, shares);
   double totals[BW_STATISTICS];
 
   // Before anything moved, every ratio is 1.
@@ -239,7 +250,7 @@ static void test_gradient(const char* game, const char* net, const char* games, 
 
 // No advantage, values that are right already, no entropy bonus: nothing to learn.
 static void test_zero_gradient(const char* game, const char* net) {
-  problem p = create_problem(game, net, "12", "scalar");
+  problem p = create_problem(game, net, "12", "scalar", true);
   const bw_rollout_buffers* rollout = &p.run->rollout;
   double totals[BW_STATISTICS];
   compute_gradient(&p, 0, totals);
@@ -250,8 +261,8 @@ static void test_zero_gradient(const char* game, const char* net) {
   loss_of(&p, 0, NULL);  // fills p.head
   const double none = 0;
   for (int64_t i = 0; i < p.samples; ++i) {
-    const uint64_t at = (uint64_t)p.run->host_slots[i] * sizeof(double);
-    const double value = p.head[i * (p.actions + 1) + p.actions];
+    const uint64_t at = (uint64_t)p.run->host_order[i] * sizeof(double);
+    const double value = p.head[p.row_of[i] * (p.actions + 1) + p.actions];
     p.device->backend->upload(p.device, bw_ref_at(rollout->record_returns, at), &value, sizeof value);
     p.device->backend->upload(p.device, bw_ref_at(rollout->record_advantages, at), &none, sizeof none);
   }
@@ -264,12 +275,12 @@ static void test_zero_gradient(const char* game, const char* net) {
 }
 
 int main(void) {
-  test_gradient("tictactoe", "mlp", "24", "scalar", 0.5);
-  test_gradient("tictactoe", "resmlp", "24", "scalar", 0.2);
-  test_gradient("connect4", "mlp", "8", "scalar", 0.5);
-  test_gradient("connect4", "resmlp", "8", "scalar", 0.2);
-  test_gradient("tictactoe", "mlp", "24", "wdl", 0.5);
-  test_gradient("connect4", "resmlp", "8", "wdl", 0.2);
+  test_gradient("tictactoe", "mlp", "24", "scalar", false, 0.5);
+  test_gradient("tictactoe", "resmlp", "24", "scalar", true, 0.2);
+  test_gradient("connect4", "mlp", "8", "scalar", true, 0.5);
+  test_gradient("connect4", "resmlp", "8", "scalar", false, 0.2);
+  test_gradient("tictactoe", "mlp", "24", "wdl", true, 0.5);
+  test_gradient("connect4", "resmlp", "8", "wdl", true, 0.2);
   test_zero_gradient("tictactoe", "mlp");
   test_zero_gradient("connect4", "resmlp");
   return check_summary("gradient");

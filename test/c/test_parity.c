@@ -41,6 +41,7 @@ static const tolerance kTolerances[OP_COUNT] = {
     [BW_OP_rollout_unique] = {0, 0},
     [BW_OP_rollout_encode] = {0, 0},
     [BW_OP_rollout_act] = {2e-6, 1e-6},
+    [BW_OP_sample_states] = {0, 0},
     [BW_OP_sample_gather] = {0, 0},
     [BW_OP_gae] = {2e-6, 2e-6},
     [BW_OP_wdl_targets] = {2e-6, 2e-6},
@@ -1029,9 +1030,59 @@ static void case_rollout_act(void) {
   }
 }
 
+static void case_sample_states(void) {
+  FOR_GAMES(game, index) {
+    FOR_SIZES(samples, 1, 7, 33, 700) {
+      const int64_t slots = samples + 9, size = (int64_t)game->state_bytes;
+      const bw_rollout_buffers rollout = {.record_states = random_states(IN, game, slots, OVER_NEVER)};
+      char* states = raw_values(rollout.record_states);
+      for (int64_t i = 1; i < slots; ++i) {
+        if (random_below(4) != 0) memcpy(states + i * size, states + random_below(i) * size, game->state_bytes);
+      }
+      const bw_ref listed = ints(IN, samples), numbers = ints(OUT, slots);
+      for (int64_t i = 0; i < samples; ++i)
+        int_values(listed)[i] = (int32_t)(i * 9 / samples + i);  // ascending, with gaps
+      int64_t table_slots = 2;
+      while (table_slots < 2 * samples) table_slots *= 2;
+      const bw_ref table = ints(OUT, table_slots), keys = raw(OUT, samples * 8);
+      buffer_of(numbers)->sparse = buffer_of(keys)->sparse = true;
+      COMPARE(sample_states, .game = index, .rollout = rollout, .slots = listed, .numbers = numbers, .table = table,
+              .keys = keys, .samples = samples, .table_slots = table_slots);
+      int32_t next = 0;
+      for (int64_t i = 0; i < samples; ++i) {
+        const int32_t slot = int_values(listed)[i], number = wanted_int(numbers, slot);
+        REQUIRE(number >= 0 && number <= next);
+        next += number == next;
+        for (int64_t j = 0; j < i; ++j) {
+          const int32_t other = int_values(listed)[j];
+          CHECK((memcmp(states + other * size, states + slot * size, game->state_bytes) == 0) ==
+                (wanted_int(numbers, other) == number));
+        }
+      }
+    }
+  }
+}
+
+// row_ends of a few rows with more than one sample, at least one of which has more than a vector has lanes, if
+// `samples` allows; *rows becomes their number.
+static bw_ref random_row_ends(int64_t samples, int64_t* rows) {
+  int32_t ends[1024];
+  int64_t count = 0;
+  REQUIRE(samples <= 1024);
+  for (int64_t end = 0; end < samples; ++count) {
+    const int64_t most = random_below(4) ? 1 : random_below(4) ? 3 : 40;
+    end += 1 + random_below(most);
+    ends[count] = (int32_t)(end < samples ? end : samples);
+  }
+  const bw_ref row_ends = ints(IN, count);
+  memcpy(int_values(row_ends), ends, (size_t)count * sizeof *ends);
+  *rows = count;
+  return row_ends;
+}
+
 static void case_sample_gather(void) {
   FOR_GAMES(game, index) {
-    FOR_SIZES(rows, 1, 7, 33, 100, 700) {
+    FOR_SIZES(samples, 1, 7, 33, 100, 700) {
       const int64_t slots = 60;
       const bw_rollout_buffers rollout = {.record_states = random_states(IN, game, slots, OVER_NEVER),
                                           .record_actions = ints(IN, slots),
@@ -1040,36 +1091,42 @@ static void case_sample_gather(void) {
                                           .record_returns = reals(IN, slots, -1, 1),
                                           .record_wdl = reals(IN, 3 * slots, 0, 1),
                                           .record_policies = reals(IN, slots * game->actions, -3, 0)};
-      const int with_wdl = rows % 2 == 0;
-      const bw_ref order = ints(IN, rows);
+      const int with_wdl = samples % 2 == 0;
+      int64_t rows;
+      const bw_ref row_ends = random_row_ends(samples, &rows), order = ints(IN, samples);
       for (int64_t i = 0; i < slots; ++i) int_values(rollout.record_actions)[i] = (int32_t)random_below(game->actions);
-      for (int64_t i = 0; i < rows; ++i) int_values(order)[i] = (int32_t)random_below(slots);
-      const int observation = rows % 3 == 0;
+      for (int64_t i = 0; i < samples; ++i) int_values(order)[i] = (int32_t)random_below(slots);
+      const int observation = samples % 3 == 0;
       const bw_observer* observer = &game->observers[observation];
       const int64_t stride = 1 + observer->max_features;
-      const bw_ref features = raw(OUT, rows * stride * 2), masks = ints(OUT, rows), actions = ints(OUT, rows);
-      const bw_ref log_probs = reals(OUT, rows, 0, 0), advantages = reals(OUT, rows, 0, 0);
-      const bw_ref returns = reals(OUT, rows, 0, 0), wdl = reals(OUT, with_wdl ? 3 * rows : 1, 0, 0);
+      const bw_ref features = raw(OUT, rows * stride * 2), masks = ints(OUT, rows), actions = ints(OUT, samples);
+      const bw_ref log_probs = reals(OUT, samples, 0, 0), advantages = reals(OUT, samples, 0, 0);
+      const bw_ref returns = reals(OUT, samples, 0, 0), wdl = reals(OUT, with_wdl ? 3 * samples : 1, 0, 0);
       const int64_t kept = with_wdl ? game->actions : 0;
-      const bw_ref policies = reals(OUT, with_wdl ? rows * kept : 1, 0, 0);
+      const bw_ref policies = reals(OUT, with_wdl ? samples * kept : 1, 0, 0);
       buffer_of(wdl)->sparse = buffer_of(policies)->sparse = !with_wdl;
-      COMPARE(sample_gather, .game = index, .rollout = rollout, .order = order, .features = features, .masks = masks,
-              .policies = policies, .policy_actions = kept, .actions = actions, .log_probs = log_probs,
-              .advantages = advantages, .returns = returns, .wdl = wdl, .rows = rows,
-              .max_features = observer->max_features, .observation = observation, .with_wdl = with_wdl);
-      for (int64_t i = 0; i < rows; ++i) {
+      COMPARE(sample_gather, .game = index, .rollout = rollout, .order = order, .row_ends = row_ends,
+              .features = features, .masks = masks, .policies = policies, .policy_actions = kept, .actions = actions,
+              .log_probs = log_probs, .advantages = advantages, .returns = returns, .wdl = wdl, .rows = rows,
+              .samples = samples, .max_features = observer->max_features, .observation = observation,
+              .with_wdl = with_wdl);
+      for (int64_t row = 0, i = 0; row < rows; ++row) {
         const void* state = (char*)raw_values(rollout.record_states) + (size_t)int_values(order)[i] * game->state_bytes;
         uint16_t list[BW_GAME_MAX_FEATURES];
-        const uint16_t* got = (const uint16_t*)(const void*)wanted_raw(features) + i * stride;
+        const uint16_t* got = (const uint16_t*)(const void*)wanted_raw(features) + row * stride;
         CHECK_EQ_INT(got[0], observer->features(state, list));
         CHECK_BYTES(got + 1, list, (size_t)got[0] * 2);
-        CHECK((uint32_t)wanted_int(masks, i) == game->legal(state));
-        for (int64_t a = 0; a < kept; ++a) {
-          CHECK(wanted_real(policies, i * kept + a) ==
-                real_values(rollout.record_policies)[int_values(order)[i] * kept + a]);
-        }
-        for (int k = 0; with_wdl && k < 3; ++k) {
-          CHECK(wanted_real(wdl, 3 * i + k) == real_values(rollout.record_wdl)[3 * int_values(order)[i] + k]);
+        CHECK((uint32_t)wanted_int(masks, row) == game->legal(state));
+        for (; i < int_values(row_ends)[row]; ++i) {
+          const int32_t slot = int_values(order)[i];
+          CHECK_EQ_INT(wanted_int(actions, i), int_values(rollout.record_actions)[slot]);
+          CHECK(wanted_real(advantages, i) == real_values(rollout.record_advantages)[slot]);
+          for (int64_t a = 0; a < kept; ++a) {
+            CHECK(wanted_real(policies, i * kept + a) == real_values(rollout.record_policies)[slot * kept + a]);
+          }
+          for (int k = 0; with_wdl && k < 3; ++k) {
+            CHECK(wanted_real(wdl, 3 * i + k) == real_values(rollout.record_wdl)[3 * slot + k]);
+          }
         }
       }
     }
@@ -1237,31 +1294,38 @@ static void case_advantage_normalize(void) {
 
 // ---- ppo_loss ----
 
-static void ppo_loss(int64_t rows, int64_t actions, int with_wdl) {
+static void ppo_loss(int64_t samples, int64_t actions, int with_wdl) {
   static const double kIllegal[] = {0, 1e30, (double)INFINITY, (double)NAN, -(double)INFINITY};
   const double clip = 0.2;
   const int64_t width = actions + (with_wdl ? 3 : 1);
-  const bw_ref wdl = reals(IN, with_wdl ? 3 * rows : 1, 0, 1);
-  const bw_ref policies = reals(IN, with_wdl ? actions * rows : 1, -4, -0.1);
-  const bw_ref head = reals(IN, rows * width, -3, 3), masks = ints(IN, rows), taken = ints(IN, rows);
-  const bw_ref log_probs = reals(IN, rows, 0, 0), advantages = reals(IN, rows, -2, 2), returns = reals(IN, rows, -1, 1);
-  const bw_ref dhead = reals(OUT, rows * width, 0, 0), statistics = reals(OUT, rows * BW_STATISTICS, 0, 0);
-  for (int64_t i = 0; i < rows; ++i) {
+  int64_t rows;
+  const bw_ref row_ends = random_row_ends(samples, &rows);
+  const bw_ref wdl = reals(IN, with_wdl ? 3 * samples : 1, 0, 1);
+  const bw_ref policies = reals(IN, with_wdl ? actions * samples : 1, -4, -0.1);
+  const bw_ref head = reals(IN, rows * width, -3, 3), masks = ints(IN, rows), taken = ints(IN, samples);
+  const bw_ref log_probs = reals(IN, samples, 0, 0), advantages = reals(IN, samples, -2, 2);
+  const bw_ref returns = reals(IN, samples, -1, 1);
+  const bw_ref dhead = reals(OUT, rows * width, 0, 0), statistics = reals(OUT, samples * BW_STATISTICS, 0, 0);
+  for (int64_t row = 0; row < rows; ++row) {
     uint32_t mask;
     do mask = random_word() >> (32 - actions);
     while (mask == 0);
-    if (i % 6 == 5) mask &= -mask;  // a forced move
-    int_values(masks)[i] = (int32_t)mask;
+    if (row % 6 == 5) mask &= -mask;  // a forced move
+    int_values(masks)[row] = (int32_t)mask;
+    for (int64_t a = 0; a < actions; ++a) {
+      if (!(mask >> a & 1) && row % 5 > 0) real_values(head)[row * width + a] = kIllegal[row % 5];
+    }
+  }
+  for (int64_t i = 0, row = 0; i < samples; ++i) {
+    if (i == int_values(row_ends)[row]) ++row;
+    const uint32_t mask = (uint32_t)int_values(masks)[row];
     int64_t action;
     do action = random_below(actions);
     while (!(mask >> action & 1));
     int_values(taken)[i] = (int32_t)action;
-    double* logits = &real_values(head)[i * width];
+    const double* logits = &real_values(head)[row * width];
     double sum = 0;
-    for (int64_t a = 0; a < actions; ++a) {
-      if (mask >> a & 1) sum += exp(logits[a]);
-      if (!(mask >> a & 1) && i % 5 > 0) logits[a] = kIllegal[i % 5];
-    }
+    for (int64_t a = 0; a < actions; ++a) sum += mask >> a & 1 ? exp(logits[a]) : 0;
     // Ratios on both sides of the clipping range, but not so near its ends that rounding decides.
     const double log_prob = logits[action] - log(sum);
     double ratio;
@@ -1270,13 +1334,13 @@ static void ppo_loss(int64_t rows, int64_t actions, int with_wdl) {
       ratio = exp(log_prob - real_values(log_probs)[i]);
     } while (fabs(ratio - 1 - clip) < 1e-4 || fabs(ratio - 1 + clip) < 1e-4);
   }
-  set_scale(dhead, 20 / (double)rows);  // ratios up to e^3
+  set_scale(dhead, 20 / (double)samples);  // ratios up to e^3
   set_scale(statistics, 20);
   buffer_of(dhead)->exact_zeros = true;
-  COMPARE(ppo_loss, .head = head, .masks = masks, .actions_taken = taken, .log_probs = log_probs,
+  COMPARE(ppo_loss, .row_ends = row_ends, .head = head, .masks = masks, .actions_taken = taken, .log_probs = log_probs,
           .advantages = advantages, .returns = returns, .wdl = wdl, .policies = policies, .kl_coef = with_wdl ? 0.3 : 0,
-          .dhead = dhead, .statistics = statistics, .rows = rows, .actions = actions, .with_wdl = with_wdl,
-          .clip = clip, .value_coef = 0.5, .entropy_coef = 0.02);
+          .dhead = dhead, .statistics = statistics, .rows = rows, .samples = samples, .actions = actions,
+          .with_wdl = with_wdl, .clip = clip, .value_coef = 0.5, .entropy_coef = 0.02);
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t a = 0; a < actions; ++a) {
       if (!(int_values(masks)[i] >> a & 1)) CHECK(wanted_real(dhead, i * width + a) == 0);
@@ -1285,20 +1349,20 @@ static void ppo_loss(int64_t rows, int64_t actions, int with_wdl) {
 }
 
 static void case_ppo_loss(void) {
-  FOR_SIZES(rows, 1, 7, 33, 100, 301) {
+  FOR_SIZES(samples, 1, 7, 33, 100, 301) {
     FOR_SIZES(actions, 1, 7, 9, 31) {
-      ppo_loss(rows, actions, 0);
+      ppo_loss(samples, actions, 0);
       clear_case();
-      ppo_loss(rows, actions, 1);
+      ppo_loss(samples, actions, 1);
     }
   }
 }
 
 static void case_ppo_statistics(void) {
-  FOR_SIZES(rows, 1, 7, 33, 1000) {
-    const bw_ref statistics = reals(IN, rows * BW_STATISTICS, 0, 1), totals = reals(INOUT, BW_STATISTICS, 0, 1);
-    set_scale(totals, sqrt((double)rows));
-    COMPARE(ppo_statistics, .statistics = statistics, .totals = totals, .rows = rows);
+  FOR_SIZES(samples, 1, 7, 33, 1000) {
+    const bw_ref statistics = reals(IN, samples * BW_STATISTICS, 0, 1), totals = reals(INOUT, BW_STATISTICS, 0, 1);
+    set_scale(totals, sqrt((double)samples));
+    COMPARE(ppo_statistics, .statistics = statistics, .totals = totals, .samples = samples);
   }
 }
 
