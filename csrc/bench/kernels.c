@@ -291,6 +291,21 @@ bw_status bw_bench_make_rollout_unique(void* context, bw_error* error) {
   return bytes(w, GAMES * (int64_t)sizeof(uint64_t), &a->keys, error);
 }
 
+bw_status bw_bench_make_sample_states(void* context, bw_error* error) {
+  work* w = context;
+  const bw_game* game = NULL;
+  w->op = BW_OP_sample_states;
+  bw_sample_states_args* a = &w->args.sample_states;
+  BW_TRY(find_game("connect4", &a->game, &game, error));
+  a->samples = GAMES * 10;
+  for (a->table_slots = 2; a->table_slots < 2 * a->samples;) a->table_slots *= 2;
+  BW_TRY(states(w, game, a->samples, &a->rollout.record_states, error));
+  BW_TRY(ints(w, a->samples, 0, 1, &a->slots, error));
+  BW_TRY(ints(w, a->samples, 0, 0, &a->numbers, error));
+  BW_TRY(ints(w, a->table_slots, 0, 0, &a->table, error));
+  return bytes(w, a->samples * (int64_t)sizeof(uint64_t), &a->keys, error);
+}
+
 bw_status bw_bench_make_sample_gather(void* context, bw_error* error) {
   work* w = context;
   const bw_game* game = NULL;

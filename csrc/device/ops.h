@@ -219,8 +219,7 @@ typedef struct bw_rollout_act_args {
 
 // Which samples have the same state: numbers i32 [games * max_plies] holds, at the slot of each listed sample, the
 // number of its state; different states count from 0 in order of appearance. Scratch: table i32 [table_slots], a power
-// of two
-// >= 2 samples; keys u64 [samples].
+// of two >= 2 samples; keys u64 [samples].
 typedef struct bw_sample_states_args {
   int game;
   bw_rollout_buffers rollout;

@@ -116,8 +116,8 @@ static void plan_host(bw_run* run) {
   HOST("rollout", "host sample slots, order, row ends", BW_ELEMENT_I32, 3, games, plies);
   HOST("ppo", "host rows", BW_ELEMENT_I32, minibatches(run));
   if (run->config.ppo_share_states) {
-    HOST("rollout", "host sample numbers, rows, unsorted", BW_ELEMENT_I32, 3, games, plies);
-    HOST("ppo", "host row numbers", BW_ELEMENT_I32, minibatch_rows(run));
+    HOST("rollout", "host sample numbers, rows", BW_ELEMENT_I32, 2, games, plies);
+    HOST("ppo", "host row numbers, unsorted", BW_ELEMENT_I32, 2, minibatch_rows(run));
   }
   if (bw_starts_used(&run->config)) {
     HOST("rollout", "host starts", BW_ELEMENT_U8, games, (int64_t)(run->game->state_bytes + sizeof(uint8_t*)));
@@ -182,8 +182,9 @@ static bool allocate_host(bw_run* run) {
   if (run->config.ppo_share_states) {
     run->host_numbers = calloc(samples, sizeof *run->host_numbers);
     run->host_row_of = calloc(samples, sizeof *run->host_row_of);
-    run->host_unsorted = calloc(samples, sizeof *run->host_unsorted);
-    run->host_row_numbers = calloc((size_t)minibatch_rows(run), sizeof *run->host_row_numbers);
+    const size_t minibatch = (size_t)minibatch_rows(run);
+    run->host_row_numbers = calloc(minibatch, sizeof *run->host_row_numbers);
+    run->host_unsorted = calloc(minibatch, sizeof *run->host_unsorted);
     shares = run->host_numbers && run->host_row_of && run->host_unsorted && run->host_row_numbers;
   }
   run->host_weights = calloc((size_t)run->layout.parameters, sizeof *run->host_weights);

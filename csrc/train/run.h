@@ -136,9 +136,9 @@ typedef struct bw_run {
   bw_ref sample_numbers, sample_table, sample_keys;      // bw_sample_states_args, where states are shared
   bw_ref masks, actions, log_probs, advantages, returns, wdl, policies, statistics, totals;
   int32_t *host_slots, *host_order, *host_row_ends;
-  int32_t* host_rows;                                   // [minibatches]
-  int32_t *host_numbers, *host_row_of, *host_unsorted;  // [games * max_plies], where states are shared; see ppo.c
-  int32_t* host_row_numbers;                            // [minibatch], likewise
+  int32_t* host_rows;                         // [minibatches]
+  int32_t *host_numbers, *host_row_of;        // [games * max_plies], where states are shared; see ppo.c
+  int32_t *host_row_numbers, *host_unsorted;  // [minibatch], likewise
 
   float* host_weights;      // [parameters], in file order
   float* host_parameters;   // [parameters], in the device's order: staging
