@@ -307,7 +307,7 @@ function ideas(path) {
 
 // ---- the page ----
 
-const studies = ["screen", "more", "confirm", "league"].map((name) => [
+const studies = ["screen", "more", "confirm", "confirm-balanced", "league"].map((name) => [
   name,
   ideas(`bench/results/connect4-${name}.jsonl`),
 ]);

@@ -134,7 +134,7 @@ test.each([
   expect(Object.keys(proposals).length).toBeGreaterThan(0);
 });
 
-test.each(["screen", "more", "confirm", "league"])(
+test.each(["screen", "more", "confirm", "confirm-balanced", "league"])(
   "Connect Four's study %s is still the one whose results are committed",
   (study) => {
     const stored = readFileSync(join(root, `bench/results/connect4-${study}.jsonl`), "utf8").split("\n")[0]!;
