@@ -117,6 +117,12 @@ const plants = [
     test: "test_gradient",
     edits: [["csrc/kernels/ppo_loss.k.h", "+ entropy_coef * p *", "- entropy_coef * p *"]],
   },
+  {
+    name: "shared-states",
+    what: "of the samples of a state only the last one's gradient",
+    test: "test_train",
+    edits: [["csrc/kernels/ppo_loss.k.h", "begins ? d[k][r] : gradient[k] + d[k][r]", "d[k][r]"]],
+  },
 ];
 
 const wanted = process.argv.slice(2);
