@@ -72,41 +72,57 @@ void bw_net_pack(bw_net* net, bw_device* device) {
   }
 }
 
+// Which of act's buffers a layer writes. Without a backward pass: two in turn for what the next layer adds to or reads,
+// one for what is used up at once (of layer 0's norm and layer 1's matrix, since every net has those).
+static int hidden_of(const bw_activations* act, int layer) { return act->trainable ? layer : layer & 1; }
+static int normed_of(const bw_activations* act, int layer) { return act->trainable ? layer : 0; }
+static int linear_of(const bw_activations* act, int layer) { return act->trainable ? layer : 1; }
+static bw_ref hidden(const bw_activations* act, int layer) { return act->hidden[hidden_of(act, layer)]; }
+
 void bw_activations_plan(bw_activations* act, const bw_net_layout* layout, bw_plan* plan, const char* group,
-                         int64_t max_rows, int64_t backward_rows) {
+                         const char* name, int64_t max_rows, bool trainable) {
   const bw_net_shape* shape = &layout->shape;
   const bool residual = shape->kind == BW_NET_KIND_RESMLP;
-  const int64_t width = shape->width;
+  const int64_t width = shape->width, outputs = bw_net_outputs(shape);
   memset(act, 0, sizeof *act);
   act->max_rows = max_rows;
+  act->trainable = trainable;
   char label[48];
-#define ACTIVATION(name, layer, ref, rows, columns)                                 \
-  do {                                                                              \
-    snprintf(label, sizeof label, "%s %d", name, layer);                            \
+#define ACTIVATION(what, element, ref, ...)                                \
+  do {                                                                     \
+    snprintf(label, sizeof label, "%s %s", name, what);                    \
+    BW_PLAN(plan, BW_LIFE_WORK, group, label, element, ref, __VA_ARGS__); \
+  } while (0)
+#define LAYER(what, ref, rows, columns)                                              \
+  do {                                                                               \
+    snprintf(label, sizeof label, "%s %s %d", name, what, layer);                    \
     BW_PLAN(plan, BW_LIFE_WORK, group, label, BW_ELEMENT_REAL, ref, rows, columns); \
   } while (0)
-  BW_PLAN(plan, BW_LIFE_WORK, group, "features", BW_ELEMENT_U8, &act->features, max_rows, 1 + shape->max_features,
-          (int64_t)sizeof(uint16_t));
+  ACTIVATION("features", BW_ELEMENT_U8, &act->features, max_rows, 1 + shape->max_features, (int64_t)sizeof(uint16_t));
   for (int layer = 0; layer < shape->depth; ++layer) {
-    ACTIVATION("hidden", layer, &act->hidden[layer], max_rows, width);
+    if (hidden_of(act, layer) == layer) LAYER("hidden", &act->hidden[layer], max_rows, width);
     if (!residual) {
-      ACTIVATION("linear gradient", layer, &act->dlinear[layer], backward_rows, width);
+      if (trainable) LAYER("linear gradient", &act->dlinear[layer], max_rows, width);
       continue;
     }
-    ACTIVATION("normed", layer, &act->normed[layer], max_rows, width);
-    ACTIVATION("mean", layer, &act->mean[layer], max_rows, 1);
-    ACTIVATION("rstd", layer, &act->rstd[layer], max_rows, 1);
-    ACTIVATION("norm partials", layer, &act->partials[layer], (backward_rows + BW_ROW_GROUP - 1) / BW_ROW_GROUP,
-               2 * width);
-    if (layer > 0) ACTIVATION("linear", layer, &act->linear[layer], max_rows, width);
+    if (normed_of(act, layer) == layer) {
+      LAYER("normed", &act->normed[layer], max_rows, width);
+      LAYER("mean", &act->mean[layer], max_rows, 1);
+      LAYER("rstd", &act->rstd[layer], max_rows, 1);
+    }
+    if (trainable) {
+      LAYER("norm partials", &act->partials[layer], (max_rows + BW_ROW_GROUP - 1) / BW_ROW_GROUP, 2 * width);
+    }
+    if (layer > 0 && linear_of(act, layer) == layer) LAYER("linear", &act->linear[layer], max_rows, width);
   }
+  ACTIVATION("head", BW_ELEMENT_REAL, &act->head, max_rows, outputs);
+  if (trainable) {
+    ACTIVATION("head gradient", BW_ELEMENT_REAL, &act->dhead, max_rows, outputs);
+    if (residual) ACTIVATION("hidden gradient", BW_ELEMENT_REAL, &act->dhidden, max_rows, width);
+    if (residual) ACTIVATION("normed gradient", BW_ELEMENT_REAL, &act->dnormed, max_rows, width);
+  }
+#undef LAYER
 #undef ACTIVATION
-  BW_PLAN(plan, BW_LIFE_WORK, group, "head", BW_ELEMENT_REAL, &act->head, max_rows, bw_net_outputs(shape));
-  BW_PLAN(plan, BW_LIFE_WORK, group, "head gradient", BW_ELEMENT_REAL, &act->dhead, backward_rows,
-          bw_net_outputs(shape));
-  if (!residual) return;
-  BW_PLAN(plan, BW_LIFE_WORK, group, "hidden gradient", BW_ELEMENT_REAL, &act->dhidden, backward_rows, width);
-  BW_PLAN(plan, BW_LIFE_WORK, group, "normed gradient", BW_ELEMENT_REAL, &act->dnormed, backward_rows, width);
 }
 
 // ---- ops with this net's parameters ----
@@ -152,9 +168,10 @@ static void linear_backward(bw_device* device, const bw_net* net, int layer, bw_
 }
 
 static void norm(bw_device* device, const bw_net* net, const bw_activations* act, int layer, bw_ref x, int64_t rows) {
+  const int to = normed_of(act, layer);
   BW_LAUNCH(device, layernorm_forward, .x = x, .gain = parameter(net, net->layout->gain[layer], device),
-            .shift = parameter(net, net->layout->shift[layer], device), .y = act->normed[layer],
-            .mean = act->mean[layer], .rstd = act->rstd[layer], .rows = rows, .columns = net->layout->shape.width);
+            .shift = parameter(net, net->layout->shift[layer], device), .y = act->normed[to], .mean = act->mean[to],
+            .rstd = act->rstd[to], .rows = rows, .columns = net->layout->shape.width);
 }
 
 static void norm_backward(bw_device* device, const bw_net* net, const bw_activations* act, int layer, bw_ref x,
@@ -178,9 +195,9 @@ static void mlp_forward(bw_device* device, const bw_net* net, const bw_activatio
   const int depth = (int)net->layout->shape.depth;
   features_forward(device, net, act, rows, BW_ACTIVATION_RELU);
   for (int layer = 1; layer < depth; ++layer) {
-    linear(device, net, layer, act->hidden[layer - 1], act->hidden[layer], rows, BW_ACTIVATION_RELU);
+    linear(device, net, layer, hidden(act, layer - 1), hidden(act, layer), rows, BW_ACTIVATION_RELU);
   }
-  linear(device, net, depth, act->hidden[depth - 1], act->head, rows, BW_ACTIVATION_NONE);
+  linear(device, net, depth, hidden(act, depth - 1), act->head, rows, BW_ACTIVATION_NONE);
 }
 
 static void mlp_backward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows) {
@@ -209,12 +226,12 @@ static void resmlp_forward(bw_device* device, const bw_net* net, const bw_activa
   const int64_t n = rows * net->layout->shape.width;
   features_forward(device, net, act, rows, BW_ACTIVATION_NONE);
   for (int layer = 1; layer < depth; ++layer) {
-    norm(device, net, act, layer, act->hidden[layer - 1], rows);
-    linear(device, net, layer, act->normed[layer], act->linear[layer], rows, BW_ACTIVATION_NONE);
-    BW_LAUNCH(device, gelu_forward, .x = act->linear[layer], .residual = act->hidden[layer - 1],
-              .y = act->hidden[layer], .n = n);
+    const bw_ref normed = act->normed[normed_of(act, layer)], x = act->linear[linear_of(act, layer)];
+    norm(device, net, act, layer, hidden(act, layer - 1), rows);
+    linear(device, net, layer, normed, x, rows, BW_ACTIVATION_NONE);
+    BW_LAUNCH(device, gelu_forward, .x = x, .residual = hidden(act, layer - 1), .y = hidden(act, layer), .n = n);
   }
-  norm(device, net, act, 0, act->hidden[depth - 1], rows);
+  norm(device, net, act, 0, hidden(act, depth - 1), rows);
   linear(device, net, depth, act->normed[0], act->head, rows, BW_ACTIVATION_NONE);
 }
 

@@ -86,17 +86,18 @@ void bw_net_bind(bw_net* net, bw_device* device);  // after bw_plan_take
 void bw_net_pack(bw_net* net, bw_device* device);
 void bw_net_pack_first(bw_net* net, bw_device* device);
 
-// What a forward pass of at most max_rows rows leaves, and the gradients of a backward pass of at most
-// backward_rows of them.
+// What a forward pass of at most max_rows rows leaves, and the gradients of a backward pass over them. Where no backward
+// pass follows, layers write by turns to the same few buffers, so that a block of rows stays in cache all the way.
 typedef struct bw_activations {
   int64_t max_rows;
+  bool trainable;
   bw_ref features;                      // u16 [rows][1 + max_features]
   bw_ref hidden[BW_NET_MAX_DEPTH + 1];  // [rows][width] after each layer (mlp) or block (resmlp)
   bw_ref normed[BW_NET_MAX_DEPTH + 1];  // resmlp: LayerNorm's output; index 0 is the final norm
   bw_ref linear[BW_NET_MAX_DEPTH + 1];  // resmlp: the input of gelu, its derivative there, then the gradient
   bw_ref mean[BW_NET_MAX_DEPTH + 1], rstd[BW_NET_MAX_DEPTH + 1];
   bw_ref head;  // [rows][outputs]
-  // Gradients, where backward was planned.
+  // Gradients, if trainable.
   bw_ref dhead;
   bw_ref dhidden;                         // resmlp: of the residual stream
   bw_ref dlinear[BW_NET_MAX_DEPTH + 1];   // mlp: of what each layer's matrix gives
@@ -104,8 +105,9 @@ typedef struct bw_activations {
   bw_ref partials[BW_NET_MAX_DEPTH + 1];  // resmlp: of gain and shift (bw_layernorm_backward_args)
 } bw_activations;
 
+// name: in front of the buffers' names. trainable: a backward pass may follow.
 void bw_activations_plan(bw_activations* act, const bw_net_layout* layout, bw_plan* plan, const char* group,
-                         int64_t max_rows, int64_t backward_rows);
+                         const char* name, int64_t max_rows, bool trainable);
 
 // act->features -> act->head. Row by row: to be called inside a BW_GROUP_ROWS of `rows`.
 void bw_net_forward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows);
@@ -116,7 +118,8 @@ bw_status bw_net_download_head(bw_device* device, const bw_net* net, const bw_ac
 // features: u16 [max_rows][1 + max_features] of host memory, for staging.
 bw_status bw_net_infer(bw_device* device, const bw_net* net, const bw_activations* act, const bw_game* game,
                        uint16_t* features, const void* states, int64_t count, float* head, bw_error* error);
-// act->dhead -> the gradients of all activations, after a forward pass of the same rows. Row by row as well.
+// act->dhead -> the gradients of all activations, after a forward pass of the same rows; act is trainable. Row by row
+// as well.
 void bw_net_backward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows);
 // The gradients of the activations -> net->gradients (overwritten). To be called inside a BW_GROUP_INDEPENDENT.
 void bw_net_gradients(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows);

@@ -98,8 +98,8 @@ bw_status bw_collect_play(bw_run* run, const bw_play* play, bw_error* error) {
       if (run->setups[g].opponent == opponent) run->host_list[group++] = (int32_t)g;
     }
     if (group == 0) continue;
-    const mover agent = {&run->agent, &run->activations};
-    mover other = {&run->opponent, &run->activations};
+    const mover agent = {&run->agent, &run->inference};
+    mover other = {&run->opponent, &run->inference};
     if (opponent > 0 && !play->uniform_opponent) {
       const int learner = bw_league_role(run, opponent);
       if (opponent <= run->member_count) {

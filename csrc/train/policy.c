@@ -48,7 +48,7 @@ static bw_status create(bw_policy* policy, const bw_config* config, const bw_saf
   bw_plan* plan = &policy->plan;
   bw_plan_init(plan, policy->device->backend->real_bytes);
   bw_net_plan(&policy->net, &policy->layout, policy->device, plan, "net", "policy", false);
-  bw_activations_plan(&policy->activations, &policy->layout, plan, "net", rows, 0);
+  bw_activations_plan(&policy->activations, &policy->layout, plan, "net", "policy", rows, false);
   BW_TRY(bw_plan_check(plan, 0, error));
   BW_TRY(bw_plan_take(plan, policy->device, error));
   bw_net_bind(&policy->net, policy->device);

@@ -86,10 +86,9 @@ static int64_t minibatches(const bw_run* run) {
   return (max_samples(&run->config, run->game) + minibatch_rows(run) - 1) / minibatch_rows(run);
 }
 
-static int64_t activation_rows(const bw_run* run) {
+static int64_t batch_rows(const bw_run* run) {
   const bw_config* c = &run->config;
-  const int64_t batch = c->rollout_batch < c->rollout_games ? c->rollout_batch : c->rollout_games;
-  return batch > minibatch_rows(run) ? batch : minibatch_rows(run);
+  return c->rollout_batch < c->rollout_games ? c->rollout_batch : c->rollout_games;
 }
 
 static void plan_update(bw_run* run) {
@@ -133,7 +132,7 @@ static void plan_host(bw_run* run) {
     HOST("league", "host players, twice", BW_ELEMENT_U8, 2, bw_pool_capacity(&run->config), (int64_t)sizeof(bw_member));
   }
   HOST("net", "host weights", BW_ELEMENT_I32, 2, run->layout.parameters);
-  HOST("rollout", "host features", BW_ELEMENT_U8, run->activations.max_rows, 1 + run->layout.shape.max_features,
+  HOST("rollout", "host features", BW_ELEMENT_U8, run->inference.max_rows, 1 + run->layout.shape.max_features,
        (int64_t)sizeof(uint16_t));
 #undef HOST
 }
@@ -157,7 +156,8 @@ bw_status bw_run_plan(bw_run* run, const bw_config* config, bw_device* device, b
             &run->pool_weights, bw_pool_capacity(config), run->layout.parameters);
   }
   bw_league_plan(run);
-  bw_activations_plan(&run->activations, &run->layout, &run->plan, "net", activation_rows(run), minibatch_rows(run));
+  bw_activations_plan(&run->activations, &run->layout, &run->plan, "net", "minibatch", minibatch_rows(run), true);
+  bw_activations_plan(&run->inference, &run->layout, &run->plan, "net", "batch", batch_rows(run), false);
   plan_rollout(run);
   plan_update(run);
   bw_optimizer_plan(run);
@@ -189,7 +189,7 @@ static bool allocate_host(bw_run* run) {
   }
   run->host_weights = calloc((size_t)run->layout.parameters, sizeof *run->host_weights);
   run->host_parameters = calloc((size_t)run->layout.parameters, sizeof *run->host_parameters);
-  run->host_features = calloc((size_t)run->activations.max_rows * (1 + (size_t)run->layout.shape.max_features),
+  run->host_features = calloc((size_t)run->inference.max_rows * (1 + (size_t)run->layout.shape.max_features),
                               sizeof *run->host_features);
   const size_t capacity = (size_t)bw_pool_capacity(&run->config) + 1;
   run->members = calloc(capacity, sizeof *run->members);
@@ -410,6 +410,6 @@ bw_status bw_run_iterate(bw_run* run, double progress, bw_iteration* out, bw_err
 
 bw_status bw_run_infer(bw_run* run, const void* states, int64_t count, float* head, bw_error* error) {
   run->device->prof.group = "evaluate";
-  return bw_net_infer(run->device, &run->agent, &run->activations, run->game, run->host_features, states, count, head,
+  return bw_net_infer(run->device, &run->agent, &run->inference, run->game, run->host_features, states, count, head,
                       error);
 }

@@ -87,7 +87,8 @@ typedef struct bw_run {
   // nets
   bw_net_layout layout;
   bw_net agent, opponent;
-  bw_activations activations;  // of collection and update in turn
+  bw_activations activations;  // of a minibatch
+  bw_activations inference;    // of games that are played, and of questions
 
   // optimiser: moments [parameters], Muon scratch [width][width]
   bw_ref first_moment, second_moment;

@@ -18,6 +18,7 @@
 #include "rows_avx512.h"
 
 #include <immintrin.h>
+#include <string.h>
 
 #include "../../core/compiler.h"
 
@@ -221,8 +222,102 @@ static void gelu_forward(const void* any, const bw_kernel_context* context) {
 #undef GELU
 }
 
+// ---- the first layer's weight gradient ----
+
+// A chunk of rows at a time is sorted by input, so that an input's sums stay in registers while the rows that have it
+// are added, in ascending order as in kernels/features.k.h.
+enum { SORT_ROWS = 256, SORT_PAIRS = 1 << 14, SORT_INPUTS = 512 };
+
+// rows[starts[i] .. starts[i + 1]) have input low + i; those after the last input are all rows, for the bias.
+typedef struct rows_by_input {
+  uint16_t starts[SORT_INPUTS + 2];
+  uint16_t rows[SORT_PAIRS + SORT_ROWS];
+} rows_by_input;
+
+// lists: [rows][distance], the number of inputs and then the inputs of each row; those below low + count are sorted.
+static void sort_by_input(const uint16_t* lists, int64_t distance, int rows, int low, int count,
+                          rows_by_input* sorted) {
+  uint16_t at[SORT_INPUTS + 1] = {0};  // how many rows have the input before; then where its next row goes
+  for (int i = 0; i < rows; ++i) {
+    const uint16_t* list = lists + i * distance;
+    for (int k = 1; k <= list[0]; ++k) {
+      const unsigned input = (unsigned)(list[k] - low);
+      if (input < (unsigned)count) ++at[input + 1];
+    }
+  }
+  for (int input = 0; input < count; ++input) at[input + 1] = (uint16_t)(at[input + 1] + at[input]);
+  memcpy(sorted->starts, at, (size_t)(count + 1) * sizeof *at);
+  sorted->starts[count + 1] = (uint16_t)(at[count] + rows);
+  for (int i = 0; i < rows; ++i) {
+    const uint16_t* list = lists + i * distance;
+    for (int k = 1; k <= list[0]; ++k) {
+      const unsigned input = (unsigned)(list[k] - low);
+      if (input < (unsigned)count) sorted->rows[at[input]++] = (uint16_t)i;
+    }
+    sorted->rows[sorted->starts[count] + i] = (uint16_t)i;
+  }
+}
+
+// sums[V vectors, the last one under the mask] (+)= the listed rows of dy. V is a constant where it is inlined.
+static inline __attribute__((always_inline)) void sum_rows(int V, const uint16_t* rows, int count, const float* dy,
+                                                           int64_t columns, int fresh, __mmask16 last, float* sums) {
+  __m512 s[8];
+  BW_UNROLL(8)
+  for (int v = 0; v < V; ++v) {
+    s[v] = fresh ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(v == V - 1 ? last : 0xFFFF, sums + 16 * v);
+  }
+  for (int i = 0; i < count; ++i) {
+    const float* from = dy + rows[i] * columns;
+    BW_UNROLL(8)
+    for (int v = 0; v < V; ++v) s[v] = _mm512_add_ps(s[v], load(v == V - 1 ? last : 0xFFFF, from + 16 * v));
+  }
+  BW_UNROLL(8)
+  for (int v = 0; v < V; ++v) _mm512_mask_storeu_ps(sums + 16 * v, v == V - 1 ? last : 0xFFFF, s[v]);
+}
+
+static void features_gradient(const void* any, const bw_kernel_context* context) {
+  const bw_features_gradient_args* args = any;
+  IN(uint16_t, features);
+  IN(float, dy);
+  OUT(float, weight_gradient);
+  OUT(float, bias_gradient);
+  const int64_t columns = args->columns, distance = 1 + args->max_features;
+  const int64_t fit = SORT_PAIRS / args->max_features, step = fit < SORT_ROWS ? fit : SORT_ROWS;
+  rows_by_input sorted;
+  for (int64_t low = 0; low < args->inputs; low += SORT_INPUTS) {
+    const int count = (int)(args->inputs - low < SORT_INPUTS ? args->inputs - low : SORT_INPUTS);
+    int64_t first = 0;
+    do {  // at least once: an empty sum is 0
+      const int64_t rows = args->rows - first < step ? args->rows - first : step;
+      sort_by_input(features + first * distance, distance, (int)rows, (int)low, count, &sorted);
+      for (int input = 0; input <= count; ++input) {
+        const uint16_t* list = sorted.rows + sorted.starts[input];
+        const int length = sorted.starts[input + 1] - sorted.starts[input];
+        if (length == 0 && first > 0) continue;
+        float* sums = input < count ? weight_gradient + (low + input) * columns : bias_gradient;
+        const float* from = dy + first * columns;
+        int64_t j = context->first;
+        for (; j + 128 <= context->last; j += 128)
+          sum_rows(8, list, length, from + j, columns, first == 0, 0xFFFF, sums + j);
+        for (; j + 64 <= context->last; j += 64)
+          sum_rows(4, list, length, from + j, columns, first == 0, 0xFFFF, sums + j);
+        for (; j < context->last; j += 16) {
+          const __mmask16 last = context->last - j < 16 ? tail_of(context->last - j) : 0xFFFF;
+          sum_rows(1, list, length, from + j, columns, first == 0, last, sums + j);
+        }
+      }
+      first += rows;
+    } while (first < args->rows);
+  }
+  for (int64_t input = args->planes - 1; input < args->inputs; input += args->planes) {
+    memcpy(weight_gradient + input * columns + context->first, bias_gradient + context->first,
+           (size_t)(context->last - context->first) * sizeof(float));
+  }
+}
+
 const bw_kernel bw_tuned_avx512[BW_OP_COUNT] = {
     [BW_OP_layernorm_forward] = layernorm_forward,
     [BW_OP_layernorm_backward] = layernorm_backward,
     [BW_OP_gelu_forward] = gelu_forward,
+    [BW_OP_features_gradient] = features_gradient,
 };
