@@ -292,6 +292,17 @@ static inline walk next_chunk(const float* p, int64_t ldp, const float* q, int64
   return 16 * line < width ? (walk){p + row * ldp + 16 * line, ldp} : (walk){kZeros, 0};
 }
 
+// What it fetches of the last chunk: while p is converted, of its next two tiles; later, of the next strip of q.
+static inline walk next_strip(const float* p, int64_t ldp, const float* q, int64_t ldq, int rows, int width,
+                              int columns, int base, int tile) {
+  const int half = rows / 2;
+  if (base == 0 && (tile / 2 + 1) * 2 * ROWS < width)
+    return (walk){p + (tile / 2 + 1) * 2 * ROWS + (tile % 2 ? half * ldp : 0), ldp};
+  const int turn = base == 0 ? tile % 4 : tile, column = base + PANEL + turn % 2 * 16;
+  if (turn >= 4 || column >= columns) return (walk){kZeros, 0};
+  return (walk){q + column + (turn / 2 ? half * ldq : 0), ldq};
+}
+
 // Rows [0, rows) of p and q into rows of g from `first_row`, at most BLOCK_TILES tiles. last: no chunk follows.
 static void outer_block(const float* p, int64_t ldp, const float* q, int64_t ldq, int rows, int first_row, int last_row,
                         int columns, int fresh, int last, float* g, int64_t ldg) {
@@ -302,6 +313,7 @@ static void outer_block(const float* p, int64_t ldp, const float* q, int64_t ldq
     for (int i = first_row, tile = 0; i < last_row; i += ROWS, ++tile, ++turn) {
       const int left = last_row - i, count = left < ROWS ? left : ROWS;
       walk ahead = {kZeros, 0};
+      if (last) ahead = next_strip(p + first_row, ldp, q, ldq, rows, last_row - first_row, columns, base, tile);
       if (!last) ahead = next_chunk(p + first_row, ldp, q, ldq, last_row - first_row, columns, turn);
       if (base == 0 && tile % 2 == 0) convert_p(p + i, ldp, rows, left, p_block[tile], p_block[tile + 1]);
       kOuters[tile == 0][count](p_block[tile], q_strip, q + base, ldq, rows, fresh, g + i * ldg + base, ldg, mask0,
