@@ -1,20 +1,22 @@
-// Matrix products of layers with 256 inputs and outputs, through the device contract and as training asks for them: a
-// group of layers at once, three as in the tic-tac-toe net, each with a weight of its own. Figures are for one layer.
+// Matrix products of layers with 256 inputs and outputs, through the device contract. A product is of one layer, the
+// same again and again, as their peers do it. A layer's share of an optimiser step is of three at once, as training has
+// them, each with a weight of its own; its figures are for one.
 #include <stdlib.h>
 
 #include "case.h"
 
-enum { WIDTH = 256, LAYERS = 3 };
+enum { WIDTH = 256, MOST_LAYERS = 3 };
 
 typedef struct work {
   bw_device* device;
-  int product;
+  int product, layers;
   int64_t rows;
-  bw_weight weights[LAYERS];
-  bw_ref bias[LAYERS], bias_gradient[LAYERS];
-  bw_ref first[LAYERS], second[LAYERS];  // moments
-  bw_ref norm;                           // gradient norm and clipping factor
-  bw_ref x[LAYERS + 1], dx[LAYERS + 1];  // [rows][WIDTH]; layer l makes x[l + 1] of x[l], and dx[l] of dx[l + 1]
+  bw_weight weights[MOST_LAYERS];
+  bw_ref bias[MOST_LAYERS], bias_gradient[MOST_LAYERS];
+  bw_ref first[MOST_LAYERS], second[MOST_LAYERS];  // moments
+  bw_ref norm;                                     // gradient norm and clipping factor
+  bw_ref x[MOST_LAYERS + 1],
+      dx[MOST_LAYERS + 1];  // [rows][WIDTH]; layer l makes x[l + 1] of x[l], and dx[l] of dx[l + 1]
 } work;
 
 static bw_status make_layer(work* w, int layer, bw_error* error) {
@@ -36,15 +38,15 @@ static bw_status make_layer(work* w, int layer, bw_error* error) {
 
 static bw_status make(work* w, const bw_bench_request* request, bw_error* error) {
   BW_TRY(bw_bench_device(request, &w->device, error));
-  for (int layer = 0; layer < LAYERS; ++layer) BW_TRY(make_layer(w, layer, error));
-  for (int layer = 0; layer < LAYERS; ++layer) bw_weight_pack(w->device, &w->weights[layer], 1);
+  for (int layer = 0; layer < w->layers; ++layer) BW_TRY(make_layer(w, layer, error));
+  for (int layer = 0; layer < w->layers; ++layer) bw_weight_pack(w->device, &w->weights[layer], 1);
   if (w->product == BW_BENCH_UPDATE) return bw_bench_reals(w->device, 2, 1, 1, &w->norm, error);
   // BW_MAX_BUFFERS is the limit: one buffer for all activations, another for their gradients.
   const uint64_t bytes = (uint64_t)w->rows * WIDTH * sizeof(float);
   bw_ref x, dx;
-  BW_TRY(bw_bench_reals(w->device, w->rows * WIDTH * (LAYERS + 1), -1, 1, &x, error));
-  BW_TRY(bw_bench_reals(w->device, w->rows * WIDTH * (LAYERS + 1), -1, 1, &dx, error));
-  for (int layer = 0; layer <= LAYERS; ++layer) {
+  BW_TRY(bw_bench_reals(w->device, w->rows * WIDTH * (w->layers + 1), -1, 1, &x, error));
+  BW_TRY(bw_bench_reals(w->device, w->rows * WIDTH * (w->layers + 1), -1, 1, &dx, error));
+  for (int layer = 0; layer <= w->layers; ++layer) {
     w->x[layer] = bw_ref_at(x, (uint64_t)layer * bytes);
     w->dx[layer] = bw_ref_at(dx, (uint64_t)layer * bytes);
   }
@@ -57,19 +59,20 @@ static bw_status open_product(const bw_bench_entry* entry, const bw_bench_reques
   *out = w;
   if (!w) return bw_fail_memory(error, "bench", "the case", sizeof *w, 0);
   w->product = entry->product;
+  w->layers = w->product == BW_BENCH_LAYER || w->product == BW_BENCH_UPDATE ? MOST_LAYERS : 1;
   w->rows = entry->size;
   // Of products the operations are the roof. An update goes over weight, gradient, moments and two packed copies.
-  *footprint = w->product == BW_BENCH_UPDATE ? (double)(6 * sizeof(float) * LAYERS * WIDTH * WIDTH) : 0;
+  *footprint = w->product == BW_BENCH_UPDATE ? (double)(6 * sizeof(float) * MOST_LAYERS * WIDTH * WIDTH) : 0;
   return make(w, request, error);
 }
 
 static void pack(work* w, int backward) {
-  for (int layer = 0; layer < LAYERS; ++layer) bw_weight_pack(w->device, &w->weights[layer], backward);
+  for (int layer = 0; layer < w->layers; ++layer) bw_weight_pack(w->device, &w->weights[layer], backward);
 }
 
 static void forward(work* w) {
   bw_group_begin(w->device, BW_GROUP_ROWS, w->rows);
-  for (int layer = 0; layer < LAYERS; ++layer) {
+  for (int layer = 0; layer < w->layers; ++layer) {
     bw_linear_forward(w->device, &(bw_linear_forward_args){.weight = &w->weights[layer],
                                                            .bias = w->bias[layer],
                                                            .x = w->x[layer],
@@ -82,7 +85,7 @@ static void forward(work* w) {
 
 static void backward(work* w) {
   bw_group_begin(w->device, BW_GROUP_ROWS, w->rows);
-  for (int layer = LAYERS - 1; layer >= 0; --layer) {
+  for (int layer = w->layers - 1; layer >= 0; --layer) {
     bw_linear_backward(w->device,
                        &(bw_linear_backward_args){
                            .weight = &w->weights[layer], .dy = w->dx[layer + 1], .dx = w->dx[layer], .rows = w->rows});
@@ -92,7 +95,7 @@ static void backward(work* w) {
 
 static void gradient(work* w) {
   bw_group_begin(w->device, BW_GROUP_INDEPENDENT, 0);
-  for (int layer = 0; layer < LAYERS; ++layer) {
+  for (int layer = 0; layer < w->layers; ++layer) {
     bw_linear_gradient(w->device, &(bw_linear_gradient_args){.weight = &w->weights[layer],
                                                              .bias_gradient = w->bias_gradient[layer],
                                                              .x = w->x[layer],
@@ -122,7 +125,7 @@ static bw_linear_update_args update_args(const work* w, int layer) {
 
 static void update(work* w) {
   bw_group_begin(w->device, BW_GROUP_INDEPENDENT, 0);
-  for (int layer = 0; layer < LAYERS; ++layer) {
+  for (int layer = 0; layer < w->layers; ++layer) {
     const bw_linear_update_args args = update_args(w, layer);
     bw_linear_update(w->device, &args);
   }
@@ -170,7 +173,7 @@ static bw_status sample_product(void* context, int64_t calls, bw_bench_sample* s
   const uint64_t start = bw_now_ns();
   for (int64_t i = 0; i < calls; ++i) call(w);
   BW_TRY(bw_device_sync(w->device, error));
-  sample->seconds = (double)(bw_now_ns() - start) * 1e-9 / (double)(calls * LAYERS);
+  sample->seconds = (double)(bw_now_ns() - start) * 1e-9 / (double)(calls * w->layers);
   sample->value = sample->seconds * 1e6;
   sample->work = work_of(w);
   return BW_OK;

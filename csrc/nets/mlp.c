@@ -88,14 +88,14 @@ void bw_activations_plan(bw_activations* act, const bw_net_layout* layout, bw_pl
   act->max_rows = max_rows;
   act->trainable = trainable;
   char label[48];
-#define ACTIVATION(what, element, ref, ...)                                \
-  do {                                                                     \
-    snprintf(label, sizeof label, "%s %s", name, what);                    \
+#define ACTIVATION(what, element, ref, ...)                               \
+  do {                                                                    \
+    snprintf(label, sizeof label, "%s %s", name, what);                   \
     BW_PLAN(plan, BW_LIFE_WORK, group, label, element, ref, __VA_ARGS__); \
   } while (0)
-#define LAYER(what, ref, rows, columns)                                              \
-  do {                                                                               \
-    snprintf(label, sizeof label, "%s %s %d", name, what, layer);                    \
+#define LAYER(what, ref, rows, columns)                                             \
+  do {                                                                              \
+    snprintf(label, sizeof label, "%s %s %d", name, what, layer);                   \
     BW_PLAN(plan, BW_LIFE_WORK, group, label, BW_ELEMENT_REAL, ref, rows, columns); \
   } while (0)
   ACTIVATION("features", BW_ELEMENT_U8, &act->features, max_rows, 1 + shape->max_features, (int64_t)sizeof(uint16_t));

@@ -86,8 +86,9 @@ void bw_net_bind(bw_net* net, bw_device* device);  // after bw_plan_take
 void bw_net_pack(bw_net* net, bw_device* device);
 void bw_net_pack_first(bw_net* net, bw_device* device);
 
-// What a forward pass of at most max_rows rows leaves, and the gradients of a backward pass over them. Where no backward
-// pass follows, layers write by turns to the same few buffers, so that a block of rows stays in cache all the way.
+// What a forward pass of at most max_rows rows leaves, and the gradients of a backward pass over them. Where no
+// backward pass follows, layers write by turns to the same few buffers, so that a block of rows stays in cache all the
+// way.
 typedef struct bw_activations {
   int64_t max_rows;
   bool trainable;

@@ -545,18 +545,23 @@ static void case_layernorm_gradient(void) {
 
 // ---- features ----
 
-enum { FEATURE_PLANES = 3, FEATURE_CELLS = 14, FEATURE_INPUTS = FEATURE_PLANES * FEATURE_CELLS };
+enum {
+  FEATURE_PLANES = 3,
+  FEATURE_CELLS = 14,
+  FEATURE_INPUTS = FEATURE_PLANES * FEATURE_CELLS,
+  MANY_CELLS = 190  // more inputs than a tuned kernel sorts at once
+};
 
-// u16 [rows][1 + FEATURE_CELLS]: random lists; what lies behind a list's end must not be read.
-static bw_ref random_features(int64_t rows) {
-  const bw_ref ref = raw(IN, rows * (1 + FEATURE_CELLS) * 2);
+// u16 [rows][1 + cells]: random lists; what lies behind a list's end must not be read.
+static bw_ref random_features(int64_t rows, int cells) {
+  const bw_ref ref = raw(IN, rows * (1 + cells) * 2);
   uint16_t* lists = raw_values(ref);
   for (int64_t i = 0; i < rows; ++i) {
-    uint16_t* list = lists + i * (1 + FEATURE_CELLS);
+    uint16_t* list = lists + i * (1 + cells);
     const int density = (int)random_below(4);  // 0: an empty list
-    memset(list, 0xFF, sizeof *list * (1 + FEATURE_CELLS));
+    memset(list, 0xFF, sizeof *list * (size_t)(1 + cells));
     list[0] = 0;
-    for (int cell = 0; cell < FEATURE_CELLS; ++cell) {
+    for (int cell = 0; cell < cells; ++cell) {
       if ((int)random_below(3) < density) list[++list[0]] = (uint16_t)(FEATURE_PLANES * cell + (int)random_below(2));
     }
   }
@@ -566,8 +571,8 @@ static bw_ref random_features(int64_t rows) {
 static int64_t feature_columns(int64_t rows) { return rows == 1 ? 64 : rows == 7 ? 1 : rows == 33 ? 130 : 200; }
 
 // The observation as numbers.
-static void spread_features(const uint16_t* list, double x[FEATURE_INPUTS]) {
-  for (int i = 0; i < FEATURE_INPUTS; ++i) x[i] = i % FEATURE_PLANES == FEATURE_PLANES - 1;
+static void spread_features(const uint16_t* list, int inputs, double* x) {
+  for (int i = 0; i < inputs; ++i) x[i] = i % FEATURE_PLANES == FEATURE_PLANES - 1;
   for (int k = 1; k <= list[0]; ++k) x[list[k]] = 1;
 }
 
@@ -585,7 +590,7 @@ static void case_features_forward(void) {
   for (int activation = BW_ACTIVATION_NONE; activation <= BW_ACTIVATION_RELU; ++activation) {
     FOR_SIZES(rows, 1, 7, 33, 300) {
       const int64_t columns = feature_columns(rows);
-      const bw_ref features = random_features(rows), weight = reals(IN, FEATURE_INPUTS * columns, -1, 1);
+      const bw_ref features = random_features(rows, FEATURE_CELLS), weight = reals(IN, FEATURE_INPUTS * columns, -1, 1);
       const bw_ref base = reals(IN, columns, -1, 1), y = reals(OUT, rows * columns, 0, 0);
       set_scale(y, sqrt((double)FEATURE_CELLS));
       COMPARE(features_forward, .features = features, .weight = weight, .base = base, .y = y, .rows = rows,
@@ -595,21 +600,21 @@ static void case_features_forward(void) {
 }
 
 static void case_features_gradient(void) {
-  FOR_SIZES(rows, 1, 7, 33, 300) {
+  FOR_SIZES(rows, 1, 7, 33, 120, 300) {
     const int64_t columns = feature_columns(rows);
-    const bw_ref features = random_features(rows), dy = reals(IN, rows * columns, -1, 1);
-    const bw_ref weight_gradient = reals(OUT, FEATURE_INPUTS * columns, 0, 0),
-                 bias_gradient = reals(OUT, columns, 0, 0);
+    const int cells = rows == 33 || rows == 120 ? MANY_CELLS : FEATURE_CELLS, inputs = FEATURE_PLANES * cells;
+    const bw_ref features = random_features(rows, cells), dy = reals(IN, rows * columns, -1, 1);
+    const bw_ref weight_gradient = reals(OUT, inputs * columns, 0, 0), bias_gradient = reals(OUT, columns, 0, 0);
     set_scale(weight_gradient, sqrt((double)rows));
     set_scale(bias_gradient, sqrt((double)rows));
     COMPARE(features_gradient, .features = features, .dy = dy, .weight_gradient = weight_gradient,
-            .bias_gradient = bias_gradient, .rows = rows, .inputs = FEATURE_INPUTS, .planes = FEATURE_PLANES,
-            .columns = columns, .max_features = FEATURE_CELLS);
+            .bias_gradient = bias_gradient, .rows = rows, .inputs = inputs, .planes = FEATURE_PLANES,
+            .columns = columns, .max_features = cells);
     // Against the dense product x^T dy of the first column.
-    for (int input = 0; input < FEATURE_INPUTS; ++input) {
-      double sum = 0, x[FEATURE_INPUTS];
+    for (int input = 0; input < inputs; ++input) {
+      double sum = 0, x[FEATURE_PLANES * MANY_CELLS];
       for (int64_t i = 0; i < rows; ++i) {
-        spread_features((uint16_t*)raw_values(features) + i * (1 + FEATURE_CELLS), x);
+        spread_features((uint16_t*)raw_values(features) + i * (1 + cells), inputs, x);
         sum += x[input] * real_values(dy)[i * columns];
       }
       CHECK_NEAR(wanted_real(weight_gradient, input * columns), sum, 1e-4);

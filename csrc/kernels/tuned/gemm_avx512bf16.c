@@ -8,22 +8,26 @@
 // Tried (M x 256 x 256, one thread of a Zen 4, % of the probe of the same process, 235 GFLOP/s; medians of interleaved
 // runs. The machine was shared, which moves M = 2048 most, since it lives in L3; within a group all ran together):
 //                                                               M = 64    M = 256   M = 2048
-//   multiply      rows of A converted by blocks of 64             95        95        92     forward; this one
+//   multiply      rows of A converted by blocks of 64             95        95        92     forward
 //                 blocks of 32 or 128 rows                        95        95        92
 //                 prefetching the tile's own C                    93        93        91
-//                 prefetching C of the next block                 95        95        91     80, not 72, while others
-//                 fill L3 the next block's A as well                      95        94        91
-//   outer         strips converted before they are used           87, 79    89, 81    83, 72   G in one call, 32 rows
+//                 prefetching C of the next block                 95        95        91     80, not 72, beside others
+//                   and the next block's A                        95        94        91
+//                 a line a step: the next panel of W, then A      95        95        92     this one; beside others
+//                                                                 four runs in turn: 71, 74, 87, 91 -> 92, 92, 92, 80
+//   outer         strips converted before they are used           87, 79    89, 81    83, 72   G in a call, 32 rows
 //   each
 //                 q by the first tile that reads it,
 //                   a masked-off row after an odd end             87, 82    89, 83    83, 76
-//                     and p by its first strip                    84, 79    84, 81    80, 71   broadcasts wait for
-//                     stores
+//                     and p by its first strip                    84, 79    84, 81    80, 71   waits for its stores
 //                   zeros read after an odd end                   90, 89    91, 91    84, 78
 //                     and chunks of 256 rows, not 128             90, 90    92, 93    85, 79
 //                     of 512                                      90, 90    93, 93    85, 79
 //                     of 256, rows 32 ahead prefetched            89, 88    92, 92    88, 81
-//                     of 256, a line of the next chunk a step     91, 89    92, 93    89, 83   this one
+//                     of 256, a line of the next chunk a step     91, 89    92, 93    89, 83
+//                       of the last chunk, what is converted next: no difference here; in training (Connect Four, ms
+//                                                                 an iteration, four runs in turn) 143, 142, 151, 135
+//                                                                 -> 141, 136, 134, 122                this one
 //   pack          forward, 16 x 16 transpositions of words        13,100 cycles, 10% of a product of 64 rows
 //                 backward, panel by panel                        27,000 cycles
 //                   two rows at a time                            15,700
@@ -122,8 +126,10 @@ static inline __attribute__((always_inline)) __m512 multiply_add(__m512 sum, __m
 }
 
 // R rows x V vectors; R and V are constants where it is inlined. a: words, rows lda apart.
+// ahead: what is prefetched meanwhile, a line a step: two tiles of rows fetch a panel, four fetch 32 rows of A.
 static inline __attribute__((always_inline)) void tile(int R, int V, const uint32_t* a, int64_t lda, const float* b,
-                                                       int64_t pairs, float* c, int64_t ldc, const bw_epilogue* e) {
+                                                       int64_t pairs, float* c, int64_t ldc, const bw_epilogue* e,
+                                                       const float* ahead) {
   __m512 s[ROWS][2];
   BW_UNROLL(8)
   for (int r = 0; r < R; ++r) {
@@ -134,6 +140,7 @@ static inline __attribute__((always_inline)) void tile(int R, int V, const uint3
     __m512i x[2];
     BW_UNROLL(2)
     for (int v = 0; v < V; ++v) x[v] = _mm512_load_si512(b + k * PANEL + 16 * v);
+    _mm_prefetch((const char*)(ahead + k * 16), _MM_HINT_T1);
     BW_UNROLL(8)
     for (int r = 0; r < R; ++r) {
       const __m512i y = _mm512_set1_epi32((int)a[r * lda + k]);
@@ -148,13 +155,14 @@ static inline __attribute__((always_inline)) void tile(int R, int V, const uint3
   }
 }
 
-typedef void (*tile_fn)(const uint32_t*, int64_t, const float*, int64_t, float*, int64_t, const bw_epilogue*);
+typedef void (*tile_fn)(const uint32_t*, int64_t, const float*, int64_t, float*, int64_t, const bw_epilogue*,
+                        const float*);
 
 // clang-format off
 #define TILE(R, V)                                                                                               \
   static void tile_##R##_##V(const uint32_t* a, int64_t lda, const float* b, int64_t pairs, float* c, int64_t ldc, \
-                             const bw_epilogue* e) {                                                             \
-    tile(R, V, a, lda, b, pairs, c, ldc, e);                                                                     \
+                             const bw_epilogue* e, const float* ahead) {                                         \
+    tile(R, V, a, lda, b, pairs, c, ldc, e, ahead);                                                              \
   }
 TILE(1, 1) TILE(2, 1) TILE(3, 1) TILE(4, 1) TILE(5, 1) TILE(6, 1) TILE(7, 1) TILE(8, 1)
 TILE(1, 2) TILE(2, 2) TILE(3, 2) TILE(4, 2) TILE(5, 2) TILE(6, 2) TILE(7, 2) TILE(8, 2)
@@ -188,7 +196,9 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
       for (int i = 0, count; i < height; i += count) {
         const int left = height - i;
         count = left >= 2 * ROWS || left == ROWS ? ROWS : left > ROWS ? (left + 1) / 2 : left;  // 9 rows are 5 and 4
-        tiles[count](block + i * ld, ld, packed + p * PANEL * pairs, pairs, c + (first + i) * ldc + base, ldc, &e);
+        const float* b = packed + p * PANEL * pairs;
+        const float* next = p + 1 < last_panel ? b + pairs * PANEL : a + (first + height) * lda;  // a panel, or rows
+        tiles[count](block + i * ld, ld, b, pairs, c + (first + i) * ldc + base, ldc, &e, next + 2 * i * pairs);
       }
     }
   }

@@ -1,4 +1,5 @@
-// LayerNorm and GELU with AVX-512, beside the compiler's version of the kernel text (gcc 12, 512-bit vectors).
+// LayerNorm, GELU and the first layer's weight gradient with AVX-512, beside the compiler's version of the kernel text
+// (gcc 12, 512-bit vectors).
 //
 // Tried (256 columns, one thread of a Zen 4 at 3.7 GHz, data in L1):
 //   layernorm_forward    kernel text, one sum of 16 lanes             94 ns a row
@@ -6,15 +7,21 @@
 //                        four sums, one register each                 42
 //                        the same for two rows at once                the versions in turn: 16.4, 16.6, 17.1 us for 256
 //                                                                     rows, then 13.0, 13.1, 13.5         this one
+//                        for four rows, whose sums end together    11.9, 10.2, 10.7, 12.1 us,
+//                        not 12.4, 11.9, 13.4, 13.0;
+//                                                                 in training no difference
 //   layernorm_backward   the sums of gain and shift in a pass over all rows of the minibatch: another read of x and dy
 //                        the same for the 8 rows of a group, while they are in L1
-//                        and both sums over a row in one pass         18.8, 19.2, 19.6 us for 256 rows,
-//                        then 16.6, 16.7,
-//                                                                     16.9                                this one
-//   gelu_forward         kernel text: 36 operations a vector          2.4 cycles an element
-//                        2^x by scalef, its polynomial in base 2      1.3                                 this one
-//   adamw                what it reads prefetched 2 KiB ahead         no faster than the kernel text: 18 us for 65,536
-//                                                                     weights, of which division and root take 16
+//                        and both sums over a row in one pass      18.8, 19.2, 19.6 us for 256 rows, then 16.6, 16.7,
+//                                                                 16.9                                this one
+//                        for two rows at once                      no difference
+//   gelu_forward         kernel text: 36 operations a vector       2.4 cycles an element
+//                        2^x by scalef, its polynomial in base 2   1.3                                 this one
+//   features_gradient    kernel text: a row's dy added to the sums of each of its inputs, in memory
+//                        the same, 32 columns at a time            slower: 66 us for 256 rows, not 42
+//                        rows sorted by input, sums in registers   61, 57, 85 us -> 39, 33, 31         this one
+//   adamw                what it reads prefetched 2 KiB ahead      no faster than the kernel text: 18 us for 65,536
+//                                                                 weights, of which division and root take 16
 #include "rows_avx512.h"
 
 #include <immintrin.h>
