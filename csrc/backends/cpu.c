@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "../core/posix.h"
 #include "backends.h"
 #include "cpu_device.h"
 
@@ -58,6 +59,7 @@ static void cpu_launch(bw_device* device, bw_op op, const void* args, bw_cost co
 static void cpu_destroy(bw_device* device) {
   bw_cpu_device* cpu = (bw_cpu_device*)device;
   bw_pool_destroy(cpu->pool);
+  bw_aligned_free(cpu->queues);
   bw_host_free_all(device);
   free(cpu);
 }
@@ -108,11 +110,18 @@ bw_status bw_cpu_device_create(bw_isa isa, bw_precision precision, int threads, 
 #endif
   (void)isa;  // there may be one only
   (void)precision;
-  const bw_status status = bw_pool_create(threads, &cpu->pool, error);
+  bw_status status = bw_pool_create(threads, &cpu->pool, error);
+  if (status == BW_OK) {
+    const size_t bytes = (size_t)threads * sizeof *cpu->queues;
+    cpu->queues = bw_aligned_alloc(_Alignof(bw_cpu_queue), bytes);
+    if (!cpu->queues) status = bw_fail_memory(error, "device.create", "the queues of the threads", bytes, 0);
+  }
   if (status != BW_OK) {
+    bw_pool_destroy(cpu->pool);
     free(cpu);
     return status;
   }
+  for (int i = 0; i < threads; ++i) atomic_init(&cpu->queues[i].next, 0);
   *device = &cpu->host.base;
   return BW_OK;
 }

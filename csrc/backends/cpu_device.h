@@ -3,6 +3,8 @@
 #ifndef BW_BACKENDS_CPU_DEVICE_H
 #define BW_BACKENDS_CPU_DEVICE_H
 
+#include <stdatomic.h>
+
 #include "../core/pool.h"
 #include "../kernels/tuned/gemm.h"
 #include "host_memory.h"
@@ -11,9 +13,15 @@
 // Work below this many flops + bytes is not worth waking another thread for (about 5 us).
 #define BW_CPU_SPLIT_COST 65536.0  // clang refuses to compare a double with an enumerator
 
+// What is left of a thread's share of a group (cpu_group.c), on a cache line of its own.
+typedef struct bw_cpu_queue {
+  _Alignas(64) atomic_int next;
+} bw_cpu_queue;
+
 typedef struct bw_cpu_device {
   bw_host_device host;
   bw_pool* pool;
+  bw_cpu_queue* queues;  // [threads]
   const bw_kernel_table* kernels;
   const bw_gemm* gemm;
 } bw_cpu_device;

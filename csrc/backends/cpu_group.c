@@ -1,5 +1,6 @@
 // Groups of launches on the CPU. Each thread takes its share of the rows (or of every launch's items) through the whole
-// list by itself; the threads meet once at the end.
+// list by itself; the threads meet once at the end. Where launches are independent, who is done with his share goes on
+// with what is left of others', so that nobody waits for a core that is slower or taken away.
 //
 // Rows go in blocks of BLOCK: what a layer of a 256-wide net reads and writes of a block is 32 KiB each, so that
 // activations stay in L1 and L2 while the weights stream past them.
@@ -20,6 +21,7 @@ typedef struct group_task {
   int count;
   int64_t rows, block;
   int threads;
+  int first_piece[BW_MAX_STEPS + 1];  // by shares: of each step, in every share; then how many there are
 } group_task;
 
 static void run_rows_of(bw_cpu_device* cpu, const bw_step* step, int64_t rows, int64_t first, int64_t last) {
@@ -210,32 +212,77 @@ static int64_t items_of(const bw_cpu_device* cpu, const bw_step* step) {
   }
 }
 
-// Tasks are shares: one for each thread, or all of them in one call.
-static void run_shares(void* context, int64_t first, int64_t last, int worker) {
-  const group_task* task = context;
-  const int whole = last - first == task->threads;
-  uint64_t before = bw_now_ns();
+// Into how many pieces every share of a step is cut. A gradient's products convert or copy what they read once a piece,
+// so only the last ones are cut, for the threads to end together.
+static int pieces_of(const group_task* task, const bw_step* step, bool last_gradient) {
+  const int64_t share = items_of(task->cpu, step) / task->threads;
+  if (step->op == BW_LINEAR_UPDATE) return share > 1 ? (int)share : 1;
+  return step->op == BW_LINEAR_GRADIENT && last_gradient && share > 1 ? 2 : 1;
+}
+
+static void cut_into_pieces(group_task* task) {
+  int last_gradient = 0;
   for (int i = 0; i < task->count; ++i) {
+    if (task->steps[i].op == BW_LINEAR_GRADIENT) last_gradient = i;
+  }
+  int pieces = 0;
+  for (int i = 0; i < task->count; ++i) {
+    task->first_piece[i] = pieces;
+    pieces += pieces_of(task, &task->steps[i], i == last_gradient);
+  }
+  task->first_piece[task->count] = pieces;
+  for (int i = 0; i < task->threads; ++i) atomic_store(&task->cpu->queues[i].next, 0);
+}
+
+static void run_step_items(bw_cpu_device* cpu, const bw_step* step, int64_t begin, int64_t end) {
+  switch (step->op) {
+    case BW_LINEAR_GRADIENT:
+      bw_cpu_run_gradient(cpu, &step->args.linear_gradient, begin, end);
+      break;
+    case BW_LINEAR_UPDATE:
+      bw_cpu_run_update(cpu, &step->args.linear_update, begin, end);
+      break;
+    default:
+      bw_cpu_run_items(cpu, (bw_op)step->op, &step->args, begin, end);
+  }
+}
+
+// Runs what nobody has taken of `thread`'s share.
+static void empty_queue(const group_task* task, int thread, int worker) {
+  bw_cpu_queue* queue = &task->cpu->queues[thread];
+  uint64_t before = bw_now_ns();
+  for (int i = 0;;) {
+    const int piece = atomic_fetch_add(&queue->next, 1);
+    while (i < task->count && task->first_piece[i + 1] <= piece) ++i;
+    if (i == task->count) return;
     bw_step* step = &task->steps[i];
     const int64_t items = items_of(task->cpu, step);
     // Launches with fewer items than threads go round, so that they do not all meet the same thread. Otherwise a
     // thread's share is always the same part: it steps the weights whose gradients it has made.
     const int64_t turn = items < task->threads ? i % task->threads : 0;
-    const int64_t share = (share_of(task, first) + turn) % task->threads;
-    const int64_t begin = whole ? 0 : items * share / task->threads;
-    const int64_t end = whole ? items : items * (share + 1) / task->threads;
+    const int64_t share = (share_of(task, thread) + turn) % task->threads;
+    const int64_t first = items * share / task->threads, last = items * (share + 1) / task->threads;
+    const int64_t part = piece - task->first_piece[i], parts = task->first_piece[i + 1] - task->first_piece[i];
+    const int64_t begin = first + (last - first) * part / parts, end = first + (last - first) * (part + 1) / parts;
     if (begin >= end) continue;
-    switch (step->op) {
-      case BW_LINEAR_GRADIENT:
-        bw_cpu_run_gradient(task->cpu, &step->args.linear_gradient, begin, end);
-        break;
-      case BW_LINEAR_UPDATE:
-        bw_cpu_run_update(task->cpu, &step->args.linear_update, begin, end);
-        break;
-      default:
-        bw_cpu_run_items(task->cpu, (bw_op)step->op, &step->args, begin, end);
-    }
+    run_step_items(task->cpu, step, begin, end);
     before = finish_part(task, step, worker, (double)(end - begin) / (double)items, before);
+  }
+}
+
+// Tasks are shares, one for each thread.
+static void run_shares(void* context, int64_t first_share, int64_t last_share, int worker) {
+  (void)last_share;
+  const group_task* task = context;
+  for (int i = 0; i < task->threads; ++i) empty_queue(task, ((int)first_share + i) % task->threads, worker);
+}
+
+static void run_whole(const group_task* task) {
+  uint64_t before = bw_now_ns();
+  for (int i = 0; i < task->count; ++i) {
+    bw_step* step = &task->steps[i];
+    run_step_items(task->cpu, step, 0, items_of(task->cpu, step));
+    before = finish_part(task, step, 0, 1, before);
   }
 }
 
@@ -299,8 +346,9 @@ void bw_cpu_run_group(bw_device* device, bw_group group, int64_t rows, bw_step* 
       run_rows(&task, 0, tasks, 0);
     }
   } else if (split) {
+    cut_into_pieces(&task);
     bw_pool_run(cpu->pool, device->threads, run_shares, &task);
   } else {
-    run_shares(&task, 0, device->threads, 0);
+    run_whole(&task);
   }
 }

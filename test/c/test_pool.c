@@ -107,7 +107,7 @@ typedef struct slow_job {
 
 static void add_slowly(void* context, int64_t first, int64_t last, int worker) {
   slow_job* job = context;
-  if (worker == job->slow_worker) pause_for(300);
+  if (worker == job->slow_worker) pause_for(900);
   add(&job->sums, first, last, worker);
 }
 
@@ -122,7 +122,7 @@ static void test_sleepers(void) {
       int64_t sum = 0;
       for (int w = 0; w < threads; ++w) sum += job.sums.part[w];
       CHECK_EQ_INT(sum, 8 * run + 28);
-      pause_for(run % 7 * 40);  // around the moment at which workers go to sleep
+      pause_for(run % 7 * 100);  // around the moment at which workers go to sleep
     }
     bw_pool_destroy(pool);
   }
@@ -140,7 +140,7 @@ static void add_in_rounds(void* context, int64_t first, int64_t last, int worker
   rounds* r = context;
   CHECK(first == worker && last == worker + 1);
   for (int round = 1; round <= r->rounds; ++round) {
-    if (worker == r->slow_worker && round % 5 == 0) pause_for(200);
+    if (worker == r->slow_worker && round % 5 == 0) pause_for(900);
     int64_t sum = 1;
     for (int w = 0; w < r->threads; ++w) sum += r->values[(round - 1) % 2][w];
     r->values[round % 2][worker] = sum % 1000003;
@@ -172,7 +172,7 @@ static void test_create_and_destroy(void) {
       bw_pool_run(pool, 5, add, &s);
       CHECK_EQ_INT(s.part[0] + s.part[1] + s.part[2] + s.part[3] + s.part[4], 5 * i + 10);
     } else if (i % 3 == 1) {
-      pause_for(60);  // asleep
+      pause_for(900);  // asleep
     }
     bw_pool_destroy(pool);
   }
