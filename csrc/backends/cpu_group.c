@@ -69,14 +69,37 @@ static void run_rows_between(const group_task* task, int first_step, int last_st
   }
 }
 
-// Tasks are groups of BW_ROW_GROUP rows.
-static void run_rows(void* context, int64_t first, int64_t last, int worker) {
-  const group_task* task = context;
-  run_rows_between(task, 0, task->count, first, last, worker);
-}
-
 // The share of thread 0, whose time is what a profile shows for all, is the last one: none is larger.
 static int share_of(const group_task* task, int64_t thread) { return task->threads - 1 - (int)thread; }
+
+// How many of `left` groups of rows a thread takes at a time: a block, and less towards the end of a share.
+static int64_t piece_of(const group_task* task, int64_t left) {
+  const int64_t block = task->block / BW_ROW_GROUP, half = (left + 1) / 2;
+  return half < block ? half : block;
+}
+
+// Runs what nobody has taken of `thread`'s share.
+static void empty_queue_of_rows(const group_task* task, int thread, int worker) {
+  const int64_t groups = (task->rows + BW_ROW_GROUP - 1) / BW_ROW_GROUP;
+  const int share = share_of(task, thread);
+  const int64_t end = groups * (share + 1) / task->threads;
+  int64_t at = groups * share / task->threads;
+  for (int pieces = 0;; ++pieces) {
+    const int piece = atomic_fetch_add(&task->cpu->queues[thread].next, 1);
+    for (; pieces < piece && at < end; ++pieces) at += piece_of(task, end - at);
+    if (at >= end) return;
+    const int64_t next = at + piece_of(task, end - at);
+    run_rows_between(task, 0, task->count, at, next, worker);
+    at = next;
+  }
+}
+
+// Tasks are shares, one for each thread.
+static void run_rows(void* context, int64_t first_share, int64_t last_share, int worker) {
+  (void)last_share;
+  const group_task* task = context;
+  for (int i = 0; i < task->threads; ++i) empty_queue_of_rows(task, ((int)first_share + i) % task->threads, worker);
+}
 
 // ---- by columns ----
 
@@ -231,7 +254,6 @@ static void cut_into_pieces(group_task* task) {
     pieces += pieces_of(task, &task->steps[i], i == last_gradient);
   }
   task->first_piece[task->count] = pieces;
-  for (int i = 0; i < task->threads; ++i) atomic_store(&task->cpu->queues[i].next, 0);
 }
 
 static void run_step_items(bw_cpu_device* cpu, const bw_step* step, int64_t begin, int64_t end) {
@@ -286,6 +308,11 @@ static void run_whole(const group_task* task) {
   }
 }
 
+// Before a job: nothing of any share is taken.
+static void fill_queues(const group_task* task) {
+  for (int i = 0; i < task->threads; ++i) atomic_store(&task->cpu->queues[i].next, 0);
+}
+
 static int64_t block_of(const bw_step* steps, int count) {
   for (int i = 0; i < count; ++i) {
     const int op = steps[i].op;
@@ -337,16 +364,17 @@ void bw_cpu_run_group(bw_device* device, bw_group group, int64_t rows, bw_step* 
   const bool split = cost >= BW_CPU_SPLIT_COST && device->threads > 1;
   if (group == BW_GROUP_ROWS) {
     task.block = block_of(steps, count);
-    const int64_t tasks = (rows + BW_ROW_GROUP - 1) / BW_ROW_GROUP;
     if (split && prefers_columns(&task)) {
       bw_pool_run(cpu->pool, device->threads, run_columns, &task);
     } else if (split) {
-      bw_pool_run(cpu->pool, tasks, run_rows, &task);
+      fill_queues(&task);
+      bw_pool_run(cpu->pool, device->threads, run_rows, &task);
     } else {
-      run_rows(&task, 0, tasks, 0);
+      run_rows_between(&task, 0, count, 0, (rows + BW_ROW_GROUP - 1) / BW_ROW_GROUP, 0);
     }
   } else if (split) {
     cut_into_pieces(&task);
+    fill_queues(&task);
     bw_pool_run(cpu->pool, device->threads, run_shares, &task);
   } else {
     run_whole(&task);
