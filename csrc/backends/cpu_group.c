@@ -123,7 +123,7 @@ static int64_t panels_of(const group_task* task, int64_t columns) {
 }
 
 static bool is_elementwise(const bw_step* step) {
-  return step->op == BW_OP_relu_backward || step->op == BW_OP_gelu_forward || step->op == BW_OP_gelu_backward;
+  return step->op == BW_OP_gelu_forward || step->op == BW_OP_gelu_backward;
 }
 
 static void run_columns_of(bw_cpu_device* cpu, const bw_step* step, int64_t rows, int64_t columns, int64_t first_panel,

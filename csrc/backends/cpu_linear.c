@@ -52,11 +52,12 @@ void bw_cpu_pack(bw_device* device, const bw_weight* w, int backward) {
 
 // ---- products with packed weights ----
 
-// C[rows][columns] = activation(A B + bias)
+// C[rows][columns] = activation(A B + bias), 0 where gate[rows][columns] is not above 0
 typedef struct product {
   const float* a;
   const float* packed;
   const float* bias;  // or NULL
+  const float* gate;  // or NULL
   float* c;
   int64_t rows, contract, columns;
   bw_activation activation;
@@ -82,14 +83,15 @@ static product backward_product(bw_cpu_device* cpu, const bw_linear_backward_arg
                    .rows = args->rows,
                    .contract = w->out,
                    .columns = w->in,
-                   .activation = BW_ACT_NONE};
+                   .activation = BW_ACT_NONE,
+                   .gate = args->activation == BW_ACTIVATION_RELU ? bw_cpu_floats(cpu, args->x) : NULL};
 }
 
 static void multiply(const bw_gemm* gemm, const product* p, int64_t first_row, int64_t last_row, int64_t first_panel,
                      int64_t last_panel) {
   gemm->multiply(p->a + first_row * p->contract, p->contract, p->packed, (int)(last_row - first_row), (int)p->contract,
-                 (int)p->columns, (int)first_panel, (int)last_panel, p->bias, p->activation, 0,
-                 p->c + first_row * p->columns, p->columns);
+                 (int)p->columns, (int)first_panel, (int)last_panel, p->bias, p->activation,
+                 p->gate ? p->gate + first_row * p->columns : NULL, p->c + first_row * p->columns, p->columns);
 }
 
 void bw_cpu_forward_rows(bw_cpu_device* cpu, const bw_linear_forward_args* args, int64_t first, int64_t last) {

@@ -159,6 +159,9 @@ static void default_linear_backward(bw_device* device, const bw_linear_backward_
   const bw_weight* w = a->weight;
   BW_LAUNCH(device, matmul, .a = a->dy, .b = w->master, .c = a->dx, .rows = a->rows, .columns = w->in,
             .contract = w->out, .a_row = w->out, .a_contract = 1, .b_contract = w->in, .b_column = 1);
+  if (a->activation == BW_ACTIVATION_RELU) {
+    BW_LAUNCH(device, relu_backward, .y = a->x, .dy = a->dx, .n = a->rows * w->in);
+  }
 }
 
 static void default_linear_gradient(bw_device* device, const bw_linear_gradient_args* a) {

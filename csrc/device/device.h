@@ -55,11 +55,13 @@ typedef struct bw_linear_forward_args {
   int activation;
 } bw_linear_forward_args;
 
-// dx[rows][in] = dy[rows][out] W
+// dx[rows][in] = dy[rows][out] W; where x[rows][in], the layer's input, was made by ReLU, the gradient of what ReLU was
+// given: 0 where x is not above 0
 typedef struct bw_linear_backward_args {
   const bw_weight* weight;
-  bw_ref dy, dx;
+  bw_ref dy, dx, x;  // x: read if activation is not BW_ACTIVATION_NONE
   int64_t rows;
+  int activation;  // that made x
 } bw_linear_backward_args;
 
 // weight->gradient = dy^T x; bias_gradient[out] = column sums of dy

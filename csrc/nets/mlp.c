@@ -162,9 +162,12 @@ static void linear_gradient(bw_device* device, const bw_net* net, int layer, bw_
                                                 .rows = rows});
 }
 
-static void linear_backward(bw_device* device, const bw_net* net, int layer, bw_ref dy, bw_ref dx, int64_t rows) {
-  bw_linear_backward(device,
-                     &(bw_linear_backward_args){.weight = &net->weights[layer], .dy = dy, .dx = dx, .rows = rows});
+// x: the layer's input, where ReLU made it.
+static void linear_backward(bw_device* device, const bw_net* net, int layer, bw_ref dy, bw_ref dx, bw_ref x,
+                            int activation, int64_t rows) {
+  bw_linear_backward(
+      device, &(bw_linear_backward_args){
+                  .weight = &net->weights[layer], .dy = dy, .dx = dx, .x = x, .rows = rows, .activation = activation});
 }
 
 static void norm(bw_device* device, const bw_net* net, const bw_activations* act, int layer, bw_ref x, int64_t rows) {
@@ -202,11 +205,9 @@ static void mlp_forward(bw_device* device, const bw_net* net, const bw_activatio
 
 static void mlp_backward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows) {
   const int depth = (int)net->layout->shape.depth;
-  const int64_t n = rows * net->layout->shape.width;
   for (int layer = depth; layer >= 1; --layer) {
     linear_backward(device, net, layer, layer == depth ? act->dhead : act->dlinear[layer], act->dlinear[layer - 1],
-                    rows);
-    BW_LAUNCH(device, relu_backward, .y = act->hidden[layer - 1], .dy = act->dlinear[layer - 1], .n = n);
+                    act->hidden[layer - 1], BW_ACTIVATION_RELU, rows);
   }
 }
 
@@ -239,11 +240,11 @@ static void resmlp_forward(bw_device* device, const bw_net* net, const bw_activa
 static void resmlp_backward(bw_device* device, const bw_net* net, const bw_activations* act, int64_t rows) {
   const int depth = (int)net->layout->shape.depth;
   const int64_t n = rows * net->layout->shape.width;
-  linear_backward(device, net, depth, act->dhead, act->dnormed, rows);
+  linear_backward(device, net, depth, act->dhead, act->dnormed, act->normed[0], BW_ACTIVATION_NONE, rows);
   norm_backward(device, net, act, 0, act->hidden[depth - 1], rows, 0);
   for (int layer = depth - 1; layer >= 1; --layer) {
     BW_LAUNCH(device, gelu_backward, .dy = act->dhidden, .dx = act->linear[layer], .n = n);
-    linear_backward(device, net, layer, act->linear[layer], act->dnormed, rows);
+    linear_backward(device, net, layer, act->linear[layer], act->dnormed, act->normed[layer], BW_ACTIVATION_NONE, rows);
     norm_backward(device, net, act, layer, act->hidden[layer - 1], rows, 1);
   }
 }

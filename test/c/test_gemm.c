@@ -132,7 +132,7 @@ static bool close_to(const kernel* k, float got, const chain* s, bool relu) {
 
 typedef struct product {
   int rows, contract, columns, lda, ldc;
-  int bias, relu, accumulate;
+  int bias, relu, gated;
 } product;
 
 // Bit equality that takes any NaN for any NaN.
@@ -147,14 +147,13 @@ static void check_multiply(const kernel* k, product s) {
   buffer b = transposed ? matrix(s.columns, s.contract, ldb) : matrix(s.contract, s.columns, ldb);
   buffer bias = matrix(1, s.columns, s.columns);
   buffer packed = take(packed_floats(k, s.contract, s.columns));
-  buffer c = s.accumulate ? matrix(s.rows, s.columns, s.ldc) : take((size_t)s.rows * (size_t)s.ldc);
-  buffer before = take(c.count);
-  memcpy(before.at, c.at, c.count * sizeof(float));
+  buffer c = take((size_t)s.rows * (size_t)s.ldc), gate = matrix(s.rows, s.columns, s.ldc);
+  for (size_t i = 0; s.gated && i < gate.count; i += 5) gate.at[i] = 0;  // which is not above 0
   const int64_t stride_c = transposed ? 1 : ldb, stride_n = transposed ? ldb : 1;
   gemm->pack(b.at, stride_c, stride_n, s.contract, s.columns, 0, panels, 0, s.contract, packed.at);
   CHECK(guarded(&packed));
   gemm->multiply(a.at, s.lda, packed.at, s.rows, s.contract, s.columns, 0, panels, s.bias ? bias.at : NULL,
-                 s.relu ? BW_ACT_RELU : BW_ACT_NONE, s.accumulate, c.at, s.ldc);
+                 s.relu ? BW_ACT_RELU : BW_ACT_NONE, s.gated ? gate.at : NULL, c.at, s.ldc);
 
   bool exact = true, near = true, gaps = true;
   for (int i = 0; i < s.rows; ++i) {
@@ -163,23 +162,22 @@ static void check_multiply(const kernel* k, product s) {
       const size_t at = (size_t)i * (size_t)s.ldc + (size_t)n;
       chain sum = chain_from(0);
       chain_products(k, &sum, row, 1, b.at + n * stride_n, stride_c, s.contract);
-      if (s.accumulate) chain_add(&sum, before.at[at]);
       if (s.bias) chain_add(&sum, bias.at[n]);
       if (s.relu && sum.sum < 0) sum.sum = 0;
+      if (s.gated && !(gate.at[at] > 0)) sum = chain_from(0);
       exact = exact && same_bits(&sum.sum, &c.at[at], 1);
       near = near && close_to(k, c.at[at], &sum, s.relu);
     }
     gaps = gaps && poisoned(c.at + (size_t)i * (size_t)s.ldc + (size_t)s.columns, (size_t)(s.ldc - s.columns));
   }
-#define SHAPE "%s: %d x %d x %d, bias %d, relu %d, accumulate %d"
-#define SHAPE_VALUES gemm->name, s.rows, s.contract, s.columns, s.bias, s.relu, s.accumulate
+#define SHAPE "%s: %d x %d x %d, bias %d, relu %d, gated %d"
+#define SHAPE_VALUES gemm->name, s.rows, s.contract, s.columns, s.bias, s.relu, s.gated
   CHECK_MSG(near, SHAPE ": not the product", SHAPE_VALUES);
   CHECK_MSG(exact, SHAPE ": not the chain of the contract", SHAPE_VALUES);
   CHECK_MSG(gaps && guarded(&c), SHAPE ": wrote beside its columns", SHAPE_VALUES);
 
   // In pieces: packed panel by panel, the product in blocks of rows times ranges of panels.
   buffer packed_again = take(packed.count), again = take(c.count);
-  memcpy(again.at, before.at, c.count * sizeof(float));
   for (int p = panels - 1; p >= 0; --p) {
     gemm->pack(b.at, stride_c, stride_n, s.contract, s.columns, p, p + 1, 0, s.contract, packed_again.at);
     if (p > 0) CHECK(poisoned(packed_again.at, packed.count / (size_t)panels * (size_t)p));
@@ -190,8 +188,8 @@ static void check_multiply(const kernel* k, product s) {
     for (int p = 0; p < panels;) {
       const int end = between(p + 1, panels);
       gemm->multiply(a.at + (size_t)i * (size_t)s.lda, s.lda, packed_again.at, count, s.contract, s.columns, p, end,
-                     s.bias ? bias.at : NULL, s.relu ? BW_ACT_RELU : BW_ACT_NONE, s.accumulate,
-                     again.at + (size_t)i * (size_t)s.ldc, s.ldc);
+                     s.bias ? bias.at : NULL, s.relu ? BW_ACT_RELU : BW_ACT_NONE,
+                     s.gated ? gate.at + (size_t)i * (size_t)s.ldc : NULL, again.at + (size_t)i * (size_t)s.ldc, s.ldc);
       p = end;
     }
     i += count;
@@ -199,7 +197,7 @@ static void check_multiply(const kernel* k, product s) {
   CHECK_MSG(same_bits(again.at, c.at, c.count) && guarded(&again), SHAPE ": in pieces other bits", SHAPE_VALUES);
 #undef SHAPE
 #undef SHAPE_VALUES
-  buffer* all[] = {&a, &b, &bias, &packed, &c, &before, &packed_again, &again};
+  buffer* all[] = {&a, &b, &bias, &packed, &c, &gate, &packed_again, &again};
   for (size_t i = 0; i < sizeof all / sizeof all[0]; ++i) {
     CHECK(guarded(all[i]));
     bw_aligned_free(all[i]->base);
@@ -215,11 +213,11 @@ static void check_row_batches(const kernel* k) {
   buffer packed = take(packed_floats(k, contract, columns)), alone = take((size_t)columns);
   for (int i = 0; i < MAX_ROWS; ++i) memcpy(a.at + i * contract, row.at, (size_t)contract * sizeof(float));
   k->gemm->pack(b.at, columns, 1, contract, columns, 0, panels, 0, contract, packed.at);
-  k->gemm->multiply(row.at, contract, packed.at, 1, contract, columns, 0, panels, NULL, BW_ACT_NONE, 0, alone.at,
+  k->gemm->multiply(row.at, contract, packed.at, 1, contract, columns, 0, panels, NULL, BW_ACT_NONE, NULL, alone.at,
                     columns);
   for (int rows = 1; rows <= MAX_ROWS; ++rows) {
     poison(c.at, c.count);
-    k->gemm->multiply(a.at, contract, packed.at, rows, contract, columns, 0, panels, NULL, BW_ACT_NONE, 0, c.at,
+    k->gemm->multiply(a.at, contract, packed.at, rows, contract, columns, 0, panels, NULL, BW_ACT_NONE, NULL, c.at,
                       columns);
     bool same = true;
     for (int i = 0; i < rows; ++i) same = same && same_bits(c.at + i * columns, alone.at, (size_t)columns);
@@ -358,7 +356,8 @@ static void check_special(const kernel* k) {
   a.at[3 * CONTRACT + 2] = NAN;
   a.at[9 * CONTRACT] = INFINITY;
   k->gemm->pack(b.at, COLUMNS, 1, CONTRACT, COLUMNS, 0, panels, 0, CONTRACT, packed.at);
-  k->gemm->multiply(a.at, CONTRACT, packed.at, ROWS, CONTRACT, COLUMNS, 0, panels, NULL, BW_ACT_RELU, 0, c.at, COLUMNS);
+  k->gemm->multiply(a.at, CONTRACT, packed.at, ROWS, CONTRACT, COLUMNS, 0, panels, NULL, BW_ACT_RELU, NULL, c.at,
+                    COLUMNS);
   for (int i = 0; i < ROWS; ++i) {
     for (int n = 0; n < COLUMNS; ++n) {
       const float v = c.at[i * COLUMNS + n];
@@ -386,7 +385,7 @@ static void check_tiny(const kernel* k) {
   for (int i = 0; i < 2; ++i) {
     const float b[2 * COLUMNS] = {0x1p-70f, 0x1p-70f, 0x1p-70f, 1, 1, 1};
     k->gemm->pack(i ? b : ones, COLUMNS, 1, 2, COLUMNS, 0, 1, 0, 2, packed.at);
-    k->gemm->multiply(rows[i], 2, packed.at, 1, 2, COLUMNS, 0, 1, NULL, BW_ACT_NONE, 0, c.at, COLUMNS);
+    k->gemm->multiply(rows[i], 2, packed.at, 1, 2, COLUMNS, 0, 1, NULL, BW_ACT_NONE, NULL, c.at, COLUMNS);
     const float wanted = k->gemm->bf16 ? 0 : i ? 0x1p-140f : -0x1p-130f + 0x1p-140f;
     for (int n = 0; n < COLUMNS; ++n) CHECK(c.at[n] == wanted);
   }
@@ -398,15 +397,15 @@ static void check_empty(const kernel* k) {
   // Nothing to contract: the bias alone, a gradient of 0.
   float packed[1] = {NAN}, bias[3] = {1, -2, 3}, c[6], g[6];
   poison(c, 6);
-  k->gemm->multiply(packed, 0, packed, 2, 0, 3, 0, 1, bias, BW_ACT_RELU, 0, c, 3);
+  k->gemm->multiply(packed, 0, packed, 2, 0, 3, 0, 1, bias, BW_ACT_RELU, NULL, c, 3);
   for (int i = 0; i < 6; ++i) CHECK(c[i] == (i % 3 == 1 ? 0.0f : bias[i % 3]));
   poison(g, 6);
   k->gemm->outer(packed, 2, packed, 3, 0, 0, 2, 3, 0, g, 3);
   for (int i = 0; i < 6; ++i) CHECK(g[i] == 0);
   // No rows, no panels: nothing happens.
   poison(c, 6);
-  k->gemm->multiply(packed, 1, packed, 0, 1, 3, 0, 1, bias, BW_ACT_NONE, 0, c, 3);
-  k->gemm->multiply(packed, 1, packed, 2, 1, 3, 0, 0, bias, BW_ACT_NONE, 0, c, 3);
+  k->gemm->multiply(packed, 1, packed, 0, 1, 3, 0, 1, bias, BW_ACT_NONE, NULL, c, 3);
+  k->gemm->multiply(packed, 1, packed, 2, 1, 3, 0, 0, bias, BW_ACT_NONE, NULL, c, 3);
   k->gemm->outer(packed, 1, packed, 3, 1, 1, 1, 3, 0, c, 3);
   CHECK(poisoned(c, 6));
 }
@@ -444,7 +443,7 @@ static void check_kernel(const kernel* k) {
       product s = {.rows = rows, .contract = i % 5 == 4 ? 256 : between(1, 40), .columns = between(1, 70)};
       s.lda = s.contract + between(1, 9);
       s.ldc = s.columns + between(1, 9);
-      s.accumulate = i % 3 == 2;
+      s.gated = i % 3 == 2;
       s.bias = i % 3 == 1;
       s.relu = s.bias && (draw() & 1);
       check_multiply(k, s);
@@ -457,9 +456,9 @@ static void check_kernel(const kernel* k) {
                  .columns = between(1, 270)};
     s.lda = s.contract + between(0, 9);
     s.ldc = s.columns + between(0, 9);
-    s.accumulate = i % 4 == 3;  // then without the rest, as the contract has it
-    s.bias = !s.accumulate && i % 4 >= 1;
-    s.relu = !s.accumulate && i % 4 == 2;
+    s.gated = i % 4 == 3;  // then without the rest, as the contract has it
+    s.bias = !s.gated && i % 4 >= 1;
+    s.relu = !s.gated && i % 4 == 2;
     check_multiply(k, s);
     check_outer(k, between(1, 300), between(1, 150), between(1, 270), i & 1);
   }

@@ -25,33 +25,35 @@ static float noise(void) {
   return (float)(state >> 8) / 8388608.0f - 1;
 }
 
-static void test_multiply(const bw_gemm* gemm, int rows, int contract, int columns, int accumulate) {
+static void test_multiply(const bw_gemm* gemm, int rows, int contract, int columns, int odd) {
   enum { MAX = 100 };
-  static float a[MAX * MAX], b[MAX * MAX], packed[MAX * 128], c[MAX * MAX], bias[MAX];
+  static float a[MAX * MAX], b[MAX * MAX], packed[MAX * 128], c[MAX * MAX], gate[MAX * MAX], bias[MAX];
   for (int i = 0; i < rows * contract; ++i) a[i] = noise();
   for (int i = 0; i < contract * columns; ++i) b[i] = noise();
   for (int i = 0; i < columns; ++i) bias[i] = noise();
-  for (int i = 0; i < MAX * MAX; ++i) c[i] = accumulate ? 0.5f : NAN;
+  for (int i = 0; i < rows * columns; ++i) gate[i] = i % 5 == 0 ? 0 : noise();
+  for (int i = 0; i < MAX * MAX; ++i) c[i] = NAN;
   const int panels = (columns + gemm->panel - 1) / gemm->panel;
   for (int p = 0; p < panels; ++p)
     gemm->pack(b, 1, contract, contract, columns, p, p + 1, 0, contract, packed);  // b is [columns][contract]
-  gemm->multiply(a, contract, packed, rows, contract, columns, 0, panels, accumulate ? NULL : bias,
-                 accumulate ? BW_ACT_NONE : BW_ACT_RELU, accumulate, c, columns);
+  gemm->multiply(a, contract, packed, rows, contract, columns, 0, panels, odd ? NULL : bias,
+                 odd ? BW_ACT_NONE : BW_ACT_RELU, odd ? gate : NULL, c, columns);
   for (int i = 0; i < rows; ++i) {
     for (int j = 0; j < columns; ++j) {
-      double wanted = accumulate ? 0.5 : (double)bias[j];
+      double wanted = odd ? 0 : (double)bias[j];
       for (int k = 0; k < contract; ++k) wanted += (double)a[i * contract + k] * (double)b[j * contract + k];
-      if (!accumulate && wanted < 0) wanted = 0;
+      if (!odd && wanted < 0) wanted = 0;
+      if (odd && !(gate[i * columns + j] > 0)) wanted = 0;
       CHECK_NEAR(c[i * columns + j], wanted, 1e-5);
     }
   }
   float* g = c;
-  for (int i = 0; i < MAX * MAX; ++i) g[i] = accumulate ? 0.5f : NAN;
+  for (int i = 0; i < MAX * MAX; ++i) g[i] = odd ? 0.5f : NAN;
   // a: [contract rows][rows], here as p; b as q [contract][columns]
-  gemm->outer(a, rows, b, columns, contract, 1, rows, columns, accumulate, g, columns);
+  gemm->outer(a, rows, b, columns, contract, 1, rows, columns, odd, g, columns);
   for (int i = 1; i < rows; ++i) {
     for (int j = 0; j < columns; ++j) {
-      double wanted = accumulate ? 0.5 : 0;
+      double wanted = odd ? 0.5 : 0;
       for (int m = 0; m < contract; ++m) wanted += (double)a[m * rows + i] * (double)b[m * columns + j];
       CHECK_NEAR(g[i * columns + j], wanted, 1e-5);
     }

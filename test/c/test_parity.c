@@ -1461,7 +1461,8 @@ static void linear(int op, int64_t rows, int64_t out, int64_t in, int activation
     w->packed_backward = packed(out, in, 1);
     const bw_ref dx = reals(OUT, rows * in, 0, 0);
     set_scale(dx, sqrt((double)out));
-    c.backward = (bw_linear_backward_args){.weight = w, .dy = dy, .dx = dx, .rows = rows};
+    c.backward =
+        (bw_linear_backward_args){.weight = w, .dy = dy, .dx = dx, .x = x, .rows = rows, .activation = activation};
   } else {
     w->gradient = reals(OUT, out * in, 0, 0);
     const bw_ref bias_gradient = reals(OUT, out, 0, 0);

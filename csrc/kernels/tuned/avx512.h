@@ -49,26 +49,30 @@ static inline __attribute__((always_inline)) void bw_transpose_16x16(__m512 r[16
 typedef struct bw_epilogue {
   __m512 bias[2];
   __mmask16 mask[2];
-  int add_bias, relu, accumulate;
+  int add_bias, relu;
+  const float* gate;  // of the tile; or NULL
 } bw_epilogue;
 
 // For the panel that starts at column `base`.
-static inline bw_epilogue bw_epilogue_of(const float* bias, int base, int columns, bw_activation activation,
-                                         int accumulate) {
+static inline bw_epilogue bw_epilogue_of(const float* bias, int base, int columns, bw_activation activation) {
   bw_epilogue e = {.mask = {bw_lanes(columns - base), bw_lanes(columns - base - 16)},
                    .add_bias = bias != NULL,
-                   .relu = activation == BW_ACT_RELU,
-                   .accumulate = accumulate};
+                   .relu = activation == BW_ACT_RELU};
   for (int v = 0; v < 2 && bias; ++v) e.bias[v] = _mm512_maskz_loadu_ps(e.mask[v], bias + base + 16 * v);
   return e;
 }
 
-static inline __attribute__((always_inline)) void bw_finish(__m512 sum, int v, float* c, const bw_epilogue* e) {
-  if (e->accumulate) sum = _mm512_add_ps(_mm512_maskz_loadu_ps(e->mask[v], c), sum);
+// at: of the vector in the tile.
+static inline __attribute__((always_inline)) void bw_finish(__m512 sum, int v, float* c, int64_t at,
+                                                            const bw_epilogue* e) {
+  if (e->gate) {
+    const __m512 gate = _mm512_maskz_loadu_ps(e->mask[v], e->gate + at);
+    sum = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(gate, _mm512_setzero_ps(), _CMP_GT_OQ), sum);
+  }
   if (e->add_bias) sum = _mm512_add_ps(sum, e->bias[v]);
   // max(0, x) with x second keeps a NaN: it must not be hidden.
   if (e->relu) sum = _mm512_max_ps(_mm512_setzero_ps(), sum);
-  _mm512_mask_storeu_ps(c, e->mask[v], sum);
+  _mm512_mask_storeu_ps(c + at, e->mask[v], sum);
 }
 
 #endif

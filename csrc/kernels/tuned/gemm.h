@@ -40,11 +40,12 @@ typedef struct bw_gemm {
   void (*pack)(const float* b, int64_t stride_c, int64_t stride_n, int contract, int columns, int first_panel,
                int last_panel, int first_contract, int last_contract, float* packed);
 
-  // C[m][n] (+)= act(bias[n] + sum_c A[m][c] B[c][n]) for rows [0, rows) and panels [first_panel, last_panel).
+  // C[m][n] = act(bias[n] + sum_c A[m][c] B[c][n]) for rows [0, rows) and panels [first_panel, last_panel).
   // a: row stride lda >= contract. c: row stride ldc. bias may be NULL. The sum starts at 0, ascends in c, and
-  // bias is added last. accumulate != 0 adds to C (then bias and activation must be none).
+  // bias is added last. gate: NULL, or numbers that lie as C's do: C is 0 where they are not above 0, the gradient of
+  // ReLU (then bias and activation must be none).
   void (*multiply)(const float* a, int64_t lda, const float* packed, int rows, int contract, int columns,
-                   int first_panel, int last_panel, const float* bias, bw_activation activation, int accumulate,
+                   int first_panel, int last_panel, const float* bias, bw_activation activation, const float* gate,
                    float* c, int64_t ldc);
 
   // Weight gradient: G[i][j] (+)= sum_m P[m][i] Q[m][j] for i in [first_row, last_row), all j < columns.

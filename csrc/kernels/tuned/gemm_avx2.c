@@ -112,7 +112,7 @@ static void pack(const float* b, int64_t stride_c, int64_t stride_n, int contrac
 // changes no number, and without ReLU the floor is -infinity.
 typedef struct epilogue {
   __m256 bias[2], floor;
-  int accumulate;
+  const float* gate;  // of the tile, as far apart as its rows; or NULL
 } epilogue;
 
 // c[R][16] at distance ldc; R is a constant where it is inlined.
@@ -130,11 +130,12 @@ static inline __attribute__((always_inline)) void tile(int R, const float* a, in
       s[r][1] = _mm256_fmadd_ps(y, x1, s[r][1]);
     }
   }
-  if (e->accumulate) {
+  if (e->gate) {
     BW_UNROLL(6)
     for (int r = 0; r < R; ++r) {
-      s[r][0] = _mm256_add_ps(_mm256_loadu_ps(c + r * ldc), s[r][0]);
-      s[r][1] = _mm256_add_ps(_mm256_loadu_ps(c + r * ldc + 8), s[r][1]);
+      const float* gate = e->gate + r * ldc;
+      s[r][0] = _mm256_and_ps(_mm256_cmp_ps(_mm256_loadu_ps(gate), _mm256_setzero_ps(), _CMP_GT_OQ), s[r][0]);
+      s[r][1] = _mm256_and_ps(_mm256_cmp_ps(_mm256_loadu_ps(gate + 8), _mm256_setzero_ps(), _CMP_GT_OQ), s[r][1]);
     }
   }
   BW_UNROLL(6)
@@ -164,9 +165,9 @@ static void copy_block(const float* from, int64_t ld_from, float* to, int64_t ld
 }
 
 static void multiply(const float* a, int64_t lda, const float* packed, int rows, int contract, int columns,
-                     int first_panel, int last_panel, const float* bias, bw_activation activation, int accumulate,
+                     int first_panel, int last_panel, const float* bias, bw_activation activation, const float* gate,
                      float* c, int64_t ldc) {
-  epilogue e = {.floor = _mm256_set1_ps(activation == BW_ACT_RELU ? 0.0f : -INFINITY), .accumulate = accumulate};
+  epilogue e = {.floor = _mm256_set1_ps(activation == BW_ACT_RELU ? 0.0f : -INFINITY)};
   // A panel stays in L1 while a block of rows passes over it, the block in L2 while the panels do.
   for (int first = 0, end; first < rows; first = end) {
     end = rows - first < ROW_BLOCK + ROWS ? rows : first + ROW_BLOCK;  // no small rest
@@ -180,11 +181,13 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
       for (int i = first, t = 0, count; t < tiles.tiles; i += count, ++t) {
         float* to = c + i * ldc + base;
         count = tiles.rows + (t < tiles.larger);
+        if (gate) e.gate = gate + i * ldc + base;
         if (width >= PANEL) {
           kTiles[count](a + i * lda, lda, b, contract, to, ldc, &e);
         } else {
-          float block[ROWS * PANEL] = {0};
-          if (accumulate) copy_block(to, ldc, block, PANEL, count, width);
+          float block[ROWS * PANEL], gates[ROWS * PANEL] = {0};
+          if (gate) copy_block(e.gate, ldc, gates, PANEL, count, width);
+          if (gate) e.gate = gates;
           kTiles[count](a + i * lda, lda, b, contract, block, PANEL, &e);
           copy_block(block, PANEL, to, ldc, count, width);
         }

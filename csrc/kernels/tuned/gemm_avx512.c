@@ -102,7 +102,7 @@ static inline __attribute__((always_inline)) void tile(int R, int V, const float
   BW_UNROLL(8)
   for (int r = 0; r < R; ++r) {
     BW_UNROLL(2)
-    for (int v = 0; v < V; ++v) bw_finish(s[r][v], v, c + r * ldc + 16 * v, e);
+    for (int v = 0; v < V; ++v) bw_finish(s[r][v], v, c, r * ldc + 16 * v, e);
   }
 }
 
@@ -125,7 +125,7 @@ TILE(1, 2) TILE(2, 2) TILE(3, 2) TILE(4, 2) TILE(5, 2) TILE(6, 2) TILE(7, 2) TIL
 };
 
 static void multiply(const float* a, int64_t lda, const float* packed, int rows, int contract, int columns,
-                     int first_panel, int last_panel, const float* bias, bw_activation activation, int accumulate,
+                     int first_panel, int last_panel, const float* bias, bw_activation activation, const float* gate,
                      float* c, int64_t ldc) {
   // A panel stays in L1 while a block of rows passes over it, the block in L2 while the panels do.
   for (int first = 0, end; first < rows; first = end) {
@@ -133,12 +133,13 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
     for (int p = first_panel; p < last_panel; ++p) {
       const int base = p * PANEL;
       const float* b = packed + (int64_t)p * PANEL * contract;
-      const bw_epilogue e = bw_epilogue_of(bias, base, columns, activation, accumulate);
+      bw_epilogue e = bw_epilogue_of(bias, base, columns, activation);
       const tile_fn* tiles = kTiles[columns - base > 16];
       for (int i = first, count; i < end; i += count) {
         const int left = end - i;
         count = left >= 2 * ROWS || left == ROWS ? ROWS : left > ROWS ? (left + 1) / 2 : left;  // 9 rows are 5 and 4
-        const float* next = p + 1 < last_panel ? b + contract * PANEL : a + end * lda;          // a panel, or rows
+        if (gate) e.gate = gate + i * ldc + base;
+        const float* next = p + 1 < last_panel ? b + contract * PANEL : a + end * lda;  // a panel, or rows
         tiles[count](a + i * lda, lda, b, contract, c + i * ldc + base, ldc, &e, next + (i - first) * contract);
       }
     }

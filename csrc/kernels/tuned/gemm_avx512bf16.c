@@ -151,7 +151,7 @@ static inline __attribute__((always_inline)) void tile(int R, int V, const uint3
   BW_UNROLL(8)
   for (int r = 0; r < R; ++r) {
     BW_UNROLL(2)
-    for (int v = 0; v < V; ++v) bw_finish(s[r][v], v, c + r * ldc + 16 * v, e);
+    for (int v = 0; v < V; ++v) bw_finish(s[r][v], v, c, r * ldc + 16 * v, e);
   }
 }
 
@@ -175,7 +175,7 @@ TILE(1, 2) TILE(2, 2) TILE(3, 2) TILE(4, 2) TILE(5, 2) TILE(6, 2) TILE(7, 2) TIL
 };
 
 static void multiply(const float* a, int64_t lda, const float* packed, int rows, int contract, int columns,
-                     int first_panel, int last_panel, const float* bias, bw_activation activation, int accumulate,
+                     int first_panel, int last_panel, const float* bias, bw_activation activation, const float* gate,
                      float* c, int64_t ldc) {
   _Alignas(64) uint32_t block[BLOCK_WORDS];
   const int64_t pairs = (contract + 1) / 2, ld = (pairs + 15) / 16 * 16;
@@ -191,11 +191,12 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
     // A panel stays in L1 while a block of rows passes over it.
     for (int p = first_panel; p < last_panel; ++p) {
       const int base = p * PANEL;
-      const bw_epilogue e = bw_epilogue_of(bias, base, columns, activation, accumulate);
+      bw_epilogue e = bw_epilogue_of(bias, base, columns, activation);
       const tile_fn* tiles = kTiles[columns - base > 16];
       for (int i = 0, count; i < height; i += count) {
         const int left = height - i;
         count = left >= 2 * ROWS || left == ROWS ? ROWS : left > ROWS ? (left + 1) / 2 : left;  // 9 rows are 5 and 4
+        if (gate) e.gate = gate + (first + i) * ldc + base;
         const float* b = packed + p * PANEL * pairs;
         const float* next = p + 1 < last_panel ? b + pairs * PANEL : a + (first + height) * lda;  // a panel, or rows
         tiles[count](block + i * ld, ld, b, pairs, c + (first + i) * ldc + base, ldc, &e, next + 2 * i * pairs);

@@ -29,18 +29,19 @@ static void pack(const float* b, int64_t stride_c, int64_t stride_n, int contrac
 }
 
 static void multiply(const float* a, int64_t lda, const float* packed, int rows, int contract, int columns,
-                     int first_panel, int last_panel, const float* bias, bw_activation activation, int accumulate,
+                     int first_panel, int last_panel, const float* bias, bw_activation activation, const float* gate,
                      float* c, int64_t ldc) {
   const int first = first_panel * PANEL;
   const int last = last_panel * PANEL < columns ? last_panel * PANEL : columns;
   if (rows <= 0 || first >= last) return;
   sgemm(ROW_MAJOR, NO_TRANSPOSE, NO_TRANSPOSE, rows, last - first, contract, 1.0f, a, (int)lda, packed + first,
-        (int)padded(columns), accumulate ? 1.0f : 0.0f, c + first, (int)ldc);
-  if (!bias && activation == BW_ACT_NONE) return;
+        (int)padded(columns), 0.0f, c + first, (int)ldc);
+  if (!bias && activation == BW_ACT_NONE && !gate) return;
   for (int i = 0; i < rows; ++i) {
     for (int n = first; n < last; ++n) {
       const float v = c[i * ldc + n] + (bias ? bias[n] : 0.0f);
-      c[i * ldc + n] = activation == BW_ACT_RELU && v < 0 ? 0.0f : v;
+      const int cleared = (activation == BW_ACT_RELU && v < 0) || (gate && !(gate[i * ldc + n] > 0));
+      c[i * ldc + n] = cleared ? 0.0f : v;
     }
   }
 }

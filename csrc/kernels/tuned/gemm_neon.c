@@ -67,8 +67,8 @@ static void pack(const float* b, int64_t stride_c, int64_t stride_n, int contrac
 // no lane is cleared.
 typedef struct epilogue {
   float32x4_t bias[2];
-  uint32x4_t relu;  // all bits or none
-  int accumulate;
+  uint32x4_t relu;    // all bits or none
+  const float* gate;  // of the tile, as far apart as its rows; or NULL
 } epilogue;
 
 // One step over the contracted index, by one lane (a constant) of each row's vector.
@@ -102,11 +102,14 @@ static inline __attribute__((always_inline)) void tile(int R, const float* a, in
     for (int r = 0; r < R; ++r) y[r] = vld1q_dup_f32(a + r * lda + k);
     STEP(0);
   }
-  if (e->accumulate) {
+  if (e->gate) {
     BW_UNROLL(8)
     for (int r = 0; r < R; ++r) {
-      s[r][0] = vaddq_f32(vld1q_f32(c + r * ldc), s[r][0]);
-      s[r][1] = vaddq_f32(vld1q_f32(c + r * ldc + 4), s[r][1]);
+      BW_UNROLL(2)
+      for (int v = 0; v < 2; ++v) {
+        const uint32x4_t open = vcgtzq_f32(vld1q_f32(e->gate + r * ldc + 4 * v));
+        s[r][v] = vreinterpretq_f32_u32(vandq_u32(open, vreinterpretq_u32_f32(s[r][v])));
+      }
     }
   }
   BW_UNROLL(8)
@@ -136,9 +139,9 @@ TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8)
     static const tile_fn kTiles[ROWS + 1] = {NULL, tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8};
 
 static void multiply(const float* a, int64_t lda, const float* packed, int rows, int contract, int columns,
-                     int first_panel, int last_panel, const float* bias, bw_activation activation, int accumulate,
+                     int first_panel, int last_panel, const float* bias, bw_activation activation, const float* gate,
                      float* c, int64_t ldc) {
-  epilogue e = {.relu = vdupq_n_u32(activation == BW_ACT_RELU ? ~0u : 0u), .accumulate = accumulate};
+  epilogue e = {.relu = vdupq_n_u32(activation == BW_ACT_RELU ? ~0u : 0u)};
   // A panel stays in L1 while a block of rows passes over it, the block in L2 while the panels do.
   for (int first = 0, end; first < rows; first = end) {
     end = rows - first < ROW_BLOCK + ROWS ? rows : first + ROW_BLOCK;  // no small rest
@@ -153,11 +156,13 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
         const int left = end - i;
         float* to = c + i * ldc + base;
         count = left >= 2 * ROWS || left == ROWS ? ROWS : left > ROWS ? (left + 1) / 2 : left;  // 9 rows are 5 and 4
+        if (gate) e.gate = gate + i * ldc + base;
         if (width == PANEL) {
           kTiles[count](a + i * lda, lda, b, contract, to, ldc, &e);
         } else {
-          float block[ROWS * PANEL] = {0};
-          if (accumulate) copy_block(to, ldc, block, PANEL, count, width);
+          float block[ROWS * PANEL], gates[ROWS * PANEL] = {0};
+          if (gate) copy_block(e.gate, ldc, gates, PANEL, count, width);
+          if (gate) e.gate = gates;
           kTiles[count](a + i * lda, lda, b, contract, block, PANEL, &e);
           copy_block(block, PANEL, to, ldc, count, width);
         }

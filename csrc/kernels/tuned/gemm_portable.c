@@ -86,8 +86,8 @@ typedef int32_t lanes __attribute__((vector_size(4 * LANES)));
 // no lane is cleared.
 typedef struct epilogue {
   vec bias[VECTORS];
-  lanes relu;  // all bits or none
-  int accumulate;
+  lanes relu;         // all bits or none
+  const float* gate;  // of the tile, as far apart as its rows; or NULL
 } epilogue;
 
 static inline __attribute__((always_inline)) void tile(int R, const float* a, int64_t lda, const float* b, int contract,
@@ -100,7 +100,7 @@ static inline __attribute__((always_inline)) void tile(int R, const float* a, in
     for (int v = 0; v < VECTORS; ++v) {
       float* to = c + r * ldc + LANES * v;
       vec sum = s[r][v];
-      if (e->accumulate) sum = load(to) + sum;
+      if (e->gate) sum = (vec)((lanes)sum & (load(e->gate + r * ldc + LANES * v) > 0));
       sum += e->bias[v];
       store(to, (vec)((lanes)sum & ~((lanes)(sum < 0) & e->relu)));  // a NaN stays: it must not be hidden
     }
@@ -117,13 +117,13 @@ static void run_tile(int rows, const float* a, int64_t lda, const float* b, int 
 }
 
 static void multiply(const float* a, int64_t lda, const float* packed, int rows, int contract, int columns,
-                     int first_panel, int last_panel, const float* bias, bw_activation activation, int accumulate,
+                     int first_panel, int last_panel, const float* bias, bw_activation activation, const float* gate,
                      float* c, int64_t ldc) {
   for (int p = first_panel; p < last_panel; ++p) {
     const int base = p * PANEL;
     const int width = columns - base < PANEL ? columns - base : PANEL;
     const float* b = packed + (int64_t)p * PANEL * contract;
-    epilogue e = {.relu = (lanes){0} - (activation == BW_ACT_RELU), .accumulate = accumulate};
+    epilogue e = {.relu = (lanes){0} - (activation == BW_ACT_RELU)};
     float add[PANEL];
     for (int n = 0; n < PANEL; ++n) add[n] = -0.0f;
     if (bias) memcpy(add, bias + base, (size_t)width * sizeof *add);
@@ -131,11 +131,13 @@ static void multiply(const float* a, int64_t lda, const float* packed, int rows,
     for (int i = 0, count; i < rows; i += count) {
       float* to = c + i * ldc + base;
       count = rows - i >= ROWS ? ROWS : rows - i;
+      if (gate) e.gate = gate + i * ldc + base;
       if (width == PANEL) {
         run_tile(count, a + i * lda, lda, b, contract, to, ldc, &e);
       } else {
-        float block[ROWS * PANEL] = {0};
-        if (accumulate) copy_block(to, ldc, block, PANEL, count, width);
+        float block[ROWS * PANEL], gates[ROWS * PANEL] = {0};
+        if (gate) copy_block(e.gate, ldc, gates, PANEL, count, width);
+        if (gate) e.gate = gates;
         run_tile(count, a + i * lda, lda, b, contract, block, PANEL, &e);
         copy_block(block, PANEL, to, ldc, count, width);
       }
