@@ -88,7 +88,7 @@ int bw_league_draw(const bw_run* run, uint32_t kind, uint32_t which) {
     case BW_ROLE_MAIN:
       if (u < 0) return 0;
       if (u < c->league_exploiter_share) {
-        const bool first = u < c->league_exploiter_share / EXPLOITERS;
+        const bool first = u < c->league_exploiter_share / (double)EXPLOITERS;
         return bw_league_opponent(run, first ? BW_ROLE_MAIN_EXPLOITER : BW_ROLE_LEAGUE_EXPLOITER);
       }
       break;
