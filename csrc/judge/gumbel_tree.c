@@ -9,7 +9,7 @@
 enum { CONSIDERED = 16, VISIT_OFFSET = 50 };
 static const double kExploration = 1.25;
 
-static double value_of(uint8_t sure) { return (double)sure - BW_TREE_DRAWN; }
+static double value_of(uint8_t sure) { return (double)sure - (double)BW_TREE_DRAWN; }
 
 static uint8_t for_the_other(uint8_t sure) {
   return sure == BW_TREE_OPEN ? BW_TREE_OPEN : (uint8_t)(BW_TREE_LOST + BW_TREE_WON - sure);
