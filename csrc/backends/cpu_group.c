@@ -1,6 +1,6 @@
 // Groups of launches on the CPU. Each thread takes its share of the rows (or of every launch's items) through the whole
-// list by itself; the threads meet once at the end. Where launches are independent, who is done with his share goes on
-// with what is left of others', so that nobody waits for a core that is slower or taken away.
+// list by itself; the threads meet once at the end. Who is done with his share goes on with what is left of others', so
+// that nobody waits for a core that is slower or taken away; but for products by columns, below.
 //
 // Rows go in blocks of BLOCK: what a layer of a 256-wide net reads and writes of a block is 32 KiB each, so that
 // activations stay in L1 and L2 while the weights stream past them.
@@ -69,13 +69,15 @@ static void run_rows_between(const group_task* task, int first_step, int last_st
   }
 }
 
-// The share of thread 0, whose time is what a profile shows for all, is the last one: none is larger.
+// The share of thread 0, whose time is what a profile shows for all, is the last one: none is larger at first.
 static int share_of(const group_task* task, int64_t thread) { return task->threads - 1 - (int)thread; }
 
-// How many of `left` groups of rows a thread takes at a time: a block, and less towards the end of a share.
+// How many of `left` groups of rows a thread takes at a time: a block, and less towards the end of a share; but where
+// matrices are wide, every piece would fetch them again (2,048 wide, 64 rows: 17 ms instead of 11).
 static int64_t piece_of(const group_task* task, int64_t left) {
   const int64_t block = task->block / BW_ROW_GROUP, half = (left + 1) / 2;
-  return half < block ? half : block;
+  const int64_t piece = task->block == WIDE_BLOCK ? left : half;
+  return piece < block ? piece : block;
 }
 
 // Runs what nobody has taken of `thread`'s share.

@@ -14,8 +14,8 @@
 #include "cgroup.h"
 #include "posix.h"
 
-// Pauses before an idle worker (or a waiting caller) goes to sleep. A pause is 5 to 40 ns, so this outlasts the gap
-// between two kernels and the imbalance of one, and no more.
+// Pauses before an idle worker (or a waiting caller) goes to sleep. A pause is 5 to 40 ns, so this is 50 to 400 us,
+// which outlasts the gap between two kernels and mostly the imbalance of one.
 //
 // Tried (Connect Four in bf16, two threads of a virtual Zen 4; us from the start of a job until the worker begins, and
 // from the last one's end until the caller goes on; means over jobs of 1,150 us, two runs each in turn):

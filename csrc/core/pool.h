@@ -1,5 +1,5 @@
-// A small thread pool for fork-join loops. The calling thread is worker 0. Idle workers spin for a few
-// microseconds, then sleep on a condition variable: an idle pool uses no core.
+// A small thread pool for fork-join loops. The calling thread is worker 0. Idle workers spin for a fraction
+// of a millisecond, then sleep on a condition variable: an idle pool uses no core.
 #ifndef BW_CORE_POOL_H
 #define BW_CORE_POOL_H
 

@@ -201,8 +201,9 @@ void bw_linear_forward(bw_device* device, const bw_linear_forward_args* args) {
 
 void bw_linear_backward(bw_device* device, const bw_linear_backward_args* args) {
   if (args->rows <= 0) return;
-  COMPOSITE(device, BW_LINEAR_BACKWARD, linear_backward, linear_flops(args->weight, args->rows),
-            linear_bytes(device, args->weight, args->rows));
+  const double gated = args->activation == BW_ACTIVATION_RELU ? (double)args->rows * (double)args->weight->in : 0;
+  COMPOSITE(device, BW_LINEAR_BACKWARD, linear_backward, linear_flops(args->weight, args->rows) + gated,
+            linear_bytes(device, args->weight, args->rows) + device->backend->real_bytes * gated);
 }
 
 void bw_linear_gradient(bw_device* device, const bw_linear_gradient_args* args) {

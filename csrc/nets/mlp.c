@@ -162,7 +162,7 @@ static void linear_gradient(bw_device* device, const bw_net* net, int layer, bw_
                                                 .rows = rows});
 }
 
-// x: the layer's input, where ReLU made it.
+// x: the layer's input, which that activation made.
 static void linear_backward(bw_device* device, const bw_net* net, int layer, bw_ref dy, bw_ref dx, bw_ref x,
                             int activation, int64_t rows) {
   bw_linear_backward(

@@ -148,7 +148,7 @@ static void check_multiply(const kernel* k, product s) {
   buffer bias = matrix(1, s.columns, s.columns);
   buffer packed = take(packed_floats(k, s.contract, s.columns));
   buffer c = take((size_t)s.rows * (size_t)s.ldc), gate = matrix(s.rows, s.columns, s.ldc);
-  for (size_t i = 0; s.gated && i < gate.count; i += 5) gate.at[i] = 0;  // which is not above 0
+  for (size_t i = 0; s.gated && i < gate.count; i += 5) gate.at[i] = i % 2 ? 0 : NAN;  // neither is above 0
   const int64_t stride_c = transposed ? 1 : ldb, stride_n = transposed ? ldb : 1;
   gemm->pack(b.at, stride_c, stride_n, s.contract, s.columns, 0, panels, 0, s.contract, packed.at);
   CHECK(guarded(&packed));

@@ -289,7 +289,8 @@ static void features_gradient(const void* any, const bw_kernel_context* context)
   OUT(float, weight_gradient);
   OUT(float, bias_gradient);
   const int64_t columns = args->columns, distance = 1 + args->max_features;
-  const int64_t fit = SORT_PAIRS / args->max_features, step = fit < SORT_ROWS ? fit : SORT_ROWS;
+  const int64_t most = args->max_features < SORT_INPUTS ? args->max_features : SORT_INPUTS;  // of a row, at a time
+  const int64_t step = most * SORT_ROWS > SORT_PAIRS ? SORT_PAIRS / most : SORT_ROWS;
   rows_by_input sorted;
   for (int64_t low = 0; low < args->inputs; low += SORT_INPUTS) {
     const int count = (int)(args->inputs - low < SORT_INPUTS ? args->inputs - low : SORT_INPUTS);
