@@ -101,7 +101,7 @@ const plants = [
   },
   {
     name: "columns",
-    what: "columns whose ReLU is skipped where threads share a layer by columns",
+    what: "columns whose GELU is skipped where threads share a layer by columns",
     test: "test_train",
     edits: [
       [
